@@ -52,7 +52,8 @@ func attemptList(fs *pflag.FlagSet) action {
 		}
 		if c.json {
 			p := part{name: "attempts",
-				heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
+				heading: "ID\tCLIENT\tNAME\tPROGRAM\tFROM\tTENANT\tUSER\tRESOURCE\tBEGAN" +
+					"\tLAST\tSTEP\tOUTCOME\tREFUSED\tWHY"}
 			if p.rows, err = c.rows(ctx, func(n *names) [][]any { return attemptRows(n, found) }); err != nil {
 				return err
 			}

@@ -232,7 +232,8 @@ func (c *command) writeProposal(p *gateway.Proposal, file string) error {
 	if err := p.WriteLock(file); err != nil {
 		return usageError("name another with --file", err)
 	}
-	return c.done(fmt.Sprintf(`%[1]s has %[2]d tools. The proposal is in %[3]s: review it, above all the tools that write.
+	return c.done(fmt.Sprintf(`%[1]s has %[2]d tools. The proposal is in %[3]s: review it,
+		above all the tools that write.
 
 The issuer must know the resource. Add this to the file that --resources names:
 
@@ -250,9 +251,11 @@ A running issuer learns of it without a restart, and an existing tenant may use 
   %[5]s resource put %[6]s --name %[1]s --scope '%[1]s:read=Read with %[1]s' --scope '%[1]s:write=Change things with %[1]s' --baseline %[1]s:read
   %[5]s policy set --tenant TENANT --add-scopes %[1]s:read,%[1]s:write
 
-People can give agents the scopes of their role. Name all scopes of each role that shall have it, as "%[5]s role list --tenant TENANT" shows them now (and --admin, --includes):
+People can give agents the scopes of their role. Name all scopes of each role that shall have it,
+as "%[5]s role list --tenant TENANT" shows them now (and --admin, --includes):
 
-  %[5]s role put --tenant TENANT --role ROLE --scopes ...,%[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
+  %[5]s role put --tenant TENANT --role ROLE --scopes
+...,%[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
 		field{"name", p.Name}, field{"tools", p.Tools}, field{"file", file},
 		field{"resources", json.RawMessage(p.Resources)})
 }

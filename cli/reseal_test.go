@@ -76,7 +76,7 @@ func TestResealWhereTheKeyIsAFile(t *testing.T) {
 }
 
 // Several changes at once come one after the other: what is stored lies under the key that lies in
-// the file, whoever was last.
+// the file, anyone who was last.
 func TestResealsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := serve(t, dir)

@@ -52,7 +52,8 @@ func (w *welcome) lines(b *strings.Builder) {
 		quote(filepath.Join(w.dataDir, machineName)), w.issuer, w.resource)
 	for _, body := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`,
-		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search_knowledge_base","arguments":{"query":"rocket sled"}}}`,
+		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"search_knowledge_base",` +
+			`"arguments":{"query":"rocket sled"}}}`,
 	} {
 		fmt.Fprintf(b, "  curl -s %s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n",
 			w.resource)

@@ -18,7 +18,7 @@ import (
 
 // tickets is how many tickets a tenant can be shown to have: none of what was refused may be among
 // them.
-func (w *wing) tickets(tenant string) int {
+func (w *runningServer) tickets(tenant string) int {
 	w.t.Helper()
 	n, err := w.server.Tickets(context.Background(), tenant)
 	must(w.t, err)
@@ -305,7 +305,8 @@ func TestWhatClientsSayOfThemselves(t *testing.T) {
 		`"io.modelcontextprotocol/clientCapabilities":{"admin":true,"scopes":["customers:write"]}`,
 		`"io.modelcontextprotocol/clientCapabilities":{},"io.` +
 			`modelcontextprotocol/clientInfo":{"name":"gatehouse-operator","version":"9"}`,
-		`"io.modelcontextprotocol/clientCapabilities":{},"tenant_id":"globex","scopes":["customers:write"],"authorization":"Bearer x"`,
+		`"io.modelcontextprotocol/clientCapabilities":{},"tenant_id":"globex","scopes":["customers:write"],` +
+			`"authorization":"Bearer x"`,
 	} {
 		if got := ask("Gatehouse-Operator/1.0", meta); got != plain {
 			t.Errorf("with %s: got %s, want what all get: %s", meta, got, plain)

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver"
 )
 
-// BenchmarkTools measures tools/list and tools/call over real HTTP, through the whole wing to the
+// BenchmarkTools measures tools/list and tools/call over real HTTP, through the whole server to the
 // SQLite database, beside a bare net/http handler that reads the message and answers as many bytes.
 // Both are asked in turn in the same loop. of-floor is the ratio of their speeds: 1 is as fast.
 func BenchmarkTools(b *testing.B) {

@@ -284,7 +284,7 @@ func TestAServerThatIsKilledHasChangedNothingUnrecorded(t *testing.T) {
 		must(t, err)
 		address := l.Addr().String()
 		must(t, l.Close())
-		w := &wing{t: t, issuer: issuer, resource: "http://" + address + "/mcp"}
+		w := &runningServer{t: t, issuer: issuer, resource: "http://" + address + "/mcp"}
 		seed(t, w.resource, issuer.URL(), database)
 		raw := w.token("acme", allScopes...)
 		var wrote atomic.Int64

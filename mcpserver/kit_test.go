@@ -20,8 +20,8 @@ import (
 
 var allScopes = []string{"customers:read", "customers:write", "tickets:write", "knowledge:read"}
 
-// wing is the running resource wing, with a toy issuer and the demo's data.
-type wing struct {
+// runningServer is the running MCP server, with a toy issuer and the demo's data.
+type runningServer struct {
 	t        testing.TB
 	issuer   *tokentest.Issuer
 	list     *revocation.Memory
@@ -30,12 +30,12 @@ type wing struct {
 	url      string
 }
 
-func openWing(t testing.TB, change ...func(*mcpserver.Config)) *wing {
+func openWing(t testing.TB, change ...func(*mcpserver.Config)) *runningServer {
 	t.Helper()
 	ctx := context.Background()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	w := &wing{t: t, issuer: tokentest.NewIssuer(t), list: revocation.NewMemory(nil),
+	w := &runningServer{t: t, issuer: tokentest.NewIssuer(t), list: revocation.NewMemory(nil),
 		url: "http://" + l.Addr().String()}
 	w.resource = w.url + "/mcp"
 	must(t, w.list.Restore(ctx, nil, time.Hour))
@@ -60,14 +60,14 @@ func openWing(t testing.TB, change ...func(*mcpserver.Config)) *wing {
 }
 
 // token is a good token of somebody of a tenant.
-func (w *wing) token(tenant string, scopes ...string) string {
+func (w *runningServer) token(tenant string, scopes ...string) string {
 	c := w.issuer.Claims(w.resource, scopes...)
 	c.TenantID = tenant
 	return w.issuer.Sign(c)
 }
 
 // post sends a message of the legacy era and returns the status and the body.
-func (w *wing) post(raw, body string) (int, string) {
+func (w *runningServer) post(raw, body string) (int, string) {
 	w.t.Helper()
 	r, err := http.NewRequest(http.MethodPost, w.resource, strings.NewReader(body))
 	must(w.t, err)
@@ -85,7 +85,7 @@ func (w *wing) post(raw, body string) (int, string) {
 }
 
 // call calls a tool and returns what it says, and whether that is an error.
-func (w *wing) call(raw, tool string, arguments map[string]any) (text string, failed bool) {
+func (w *runningServer) call(raw, tool string, arguments map[string]any) (text string, failed bool) {
 	w.t.Helper()
 	encoded, err := json.Marshal(arguments)
 	must(w.t, err)

@@ -156,7 +156,8 @@ func (b *backends) supervise(g *guard.Guard) (func(string) *guard.Table, error) 
 	for _, t := range all {
 		known = append(known, operator.Tool{Name: t.Name})
 	}
-	b.registry.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known }, Inspect: g.Inspect})
+	b.registry.Add(operator.Server{Table: tables, Tools: func(string) []operator.Tool { return known },
+		Inspect: g.Inspect})
 	return tables, nil
 }
 

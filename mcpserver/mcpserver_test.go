@@ -23,7 +23,7 @@ import (
 
 const list = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
 
-// The token states of product.md, through the whole wing.
+// The token states of product.md, through the whole server.
 func TestTokenStates(t *testing.T) {
 	w := openWing(t)
 	status, body := w.post(w.token("acme", allScopes...), list)
@@ -177,7 +177,7 @@ func TestWhatTheWingSaysOfItself(t *testing.T) {
 // ours; it changes with the configuration.
 func TestDocumentsAreKept(t *testing.T) {
 	w := openWing(t)
-	ask := func(w *wing, method, path string, headers ...string) *http.Response {
+	ask := func(w *runningServer, method, path string, headers ...string) *http.Response {
 		r, err := http.NewRequest(method, w.url+path, nil)
 		must(t, err)
 		r.Header.Set("Origin", "https://anybody.example")
@@ -277,7 +277,7 @@ func TestBrowsersThatMayCall(t *testing.T) {
 	}
 }
 
-// A wing that takes bound tokens alone says so where clients look first (RFC 9728 §2).
+// A server that takes bound tokens alone says so where clients look first (RFC 9728 §2).
 func TestAWingThatRequiresDPoP(t *testing.T) {
 	w := openWing(t, func(c *mcpserver.Config) { c.RequireDPoP = true })
 	response, err := http.Get(w.url + "/.well-known/oauth-protected-resource/mcp")
@@ -306,7 +306,7 @@ func TestReplicasTakeAProofOnce(t *testing.T) {
 	claims := one.issuer.Claims(one.resource, allScopes...)
 	claims.Confirmation.JKT = k.JKT()
 	raw := one.issuer.Sign(claims)
-	ask := func(w *wing, proof string) (int, string) {
+	ask := func(w *runningServer, proof string) (int, string) {
 		r, err := http.NewRequest(http.MethodPost, w.url+"/mcp", strings.NewReader(list))
 		must(t, err)
 		r.Host = strings.TrimPrefix(one.url, "http://")
@@ -324,7 +324,7 @@ func TestReplicasTakeAProofOnce(t *testing.T) {
 	if status, _ := ask(two, once); status != 200 {
 		t.Errorf("with the other's nonce: got %d, want 200", status)
 	}
-	for i, w := range []*wing{one, two} {
+	for i, w := range []*runningServer{one, two} {
 		if status, _ := ask(w, once); status != 401 {
 			t.Errorf("replayed at replica %d: got %d, want 401", i+1, status)
 		}
@@ -370,7 +370,7 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// FT-18: a wing whose issuer tells nothing yet opens, and lets nobody in.
+// FT-18: a server whose issuer tells nothing yet opens, and lets nobody in.
 func TestAWingThatIsToldNothing(t *testing.T) {
 	w := openWing(t)
 	database := "sqlite:" + filepath.Join(t.TempDir(), "companion.db")
@@ -434,7 +434,7 @@ func TestAWingThatKnowsTooLittleDoesNotOpen(t *testing.T) {
 	}
 }
 
-// A database that lets the wing past its second wall is told of, once, at the start; SQLite has
+// A database that lets the server past its second wall is told of, once, at the start; SQLite has
 // none to be past.
 func TestAWingPastTheWallSaysSo(t *testing.T) {
 	dsn := testenv.Postgres(t) // whose role is a superuser

@@ -286,14 +286,14 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// Two replicas add up, an act at one counts at the other within a second, and the wing is told to
+// Two replicas add up, an act at one counts at the other within a second, and the server is told to
 // end without losing what it counted.
 func TestReplicas(t *testing.T) {
 	database := testenv.Postgres(t)
 	demotest.Migrate(t, database)
 	shared := func(c *mcpserver.Config) { c.Database = database }
 	one, two := openWing(t, shared), openWing(t, shared)
-	for _, w := range []*wing{one, two, two} {
+	for _, w := range []*runningServer{one, two, two} {
 		w.post(w.token("acme", allScopes...), list)
 	}
 	must(t, two.server.Close()) // writes what it counted

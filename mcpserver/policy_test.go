@@ -134,7 +134,7 @@ func (p principal) post(h http.Handler, host string, d deed) *httptest.ResponseR
 }
 
 // principals are people of each tenant with each set of scopes, and some whose token is not good.
-func (w *wing) principals() []principal {
+func (w *runningServer) principals() []principal {
 	var all []principal
 	for _, tenant := range tenants {
 		for mask := range 1 << len(allScopes) {

@@ -10,7 +10,7 @@ import (
 
 // modern sends a request of 2026-07-28, with capabilities of its client, further members of params,
 // and headers ("Name: value").
-func (w *wing) modern(raw, method, name, capabilities, params string, headers ...string) string {
+func (w *runningServer) modern(raw, method, name, capabilities, params string, headers ...string) string {
 	w.t.Helper()
 	if name != "" {
 		params = `"name":"` + name + `",` + params
@@ -74,7 +74,8 @@ func TestNoToolAsksBack(t *testing.T) {
 		for _, state := range []string{`"cus_acme_1001"`, `"eyJ0ZW5hbnRfaWQiOiJhY21lIn0.x"`,
 			`{"tenant_id":"acme","confirmed":true}`, `null`} {
 			more := `"requestState":` + state +
-				`,"inputResponses":{"confirm":{"action":"accept","content":{"tenant_id":"acme","scopes":["customers:write"]}}},`
+				`,"inputResponses":{"confirm":{"action":"accept","content":{"tenant_id":"acme",` +
+				`"scopes":["customers:write"]}}},`
 			if got := ask(acme, all, more); got != plain {
 				t.Errorf("%s with the state %s: %s, want %s", tool, state, got, plain)
 			}
@@ -157,7 +158,7 @@ func TestDescriptionsAreTheProgramsAlone(t *testing.T) {
 	}
 }
 
-// RS-20: the wing signs nobody in at another's authorization server, so nobody is sent there
+// RS-20: the server signs nobody in at another's authorization server, so nobody is sent there
 // without being asked: it has no such pages, and names the issuer, which asks for each client.
 func TestTheWingSignsNobodyIn(t *testing.T) {
 	w := openWing(t)

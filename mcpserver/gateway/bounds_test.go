@@ -74,7 +74,8 @@ func TestNumbersAreComparedExactly(t *testing.T) {
 // A bound that is no number, or none that numbers could be held against, is an error of the file.
 func TestBoundsThatAreNoNumbers(t *testing.T) {
 	for bound, want := range map[string]string{
-		"{maximum: x}": "expected a number", "{minimum: '1'}": "expected a number", "{maximum: .inf}": "is not a number",
+		"{maximum: x}": "expected a number", "{minimum: '1'}": "expected a number",
+		"{maximum: .inf}": "is not a number",
 		"{maximum: .nan}": "is not a number", "{maximum: 1e401}": "exponent",
 		"{enum: [0x10]}": "is not a JSON number", "{maximum: 1_000}": "is not a JSON number",
 		"{enum: [{a: 1e999}]}": "exponent",

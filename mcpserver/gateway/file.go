@@ -205,13 +205,17 @@ type Limits struct {
 	Body            int64         `yaml:"body"`              // bytes of a request; default 1 MiB
 	Answer          int64         `yaml:"answer"`            // bytes of a response that is not a stream; default 8 MiB
 	Connect         time.Duration `yaml:"connect"`           // default 5s
-	AnswerWithin    time.Duration `yaml:"answer_within"`     // until a server at a URL begins its response, and until a program has sent its response or the last progress; default 60s
-	Idle            time.Duration `yaml:"idle"`              // between two parts of a response; default 5m
-	Failures        int           `yaml:"failures"`          // consecutive failures until requests are rejected for a while, for all or for one tenant; default 5
-	Cooldown        time.Duration `yaml:"cooldown"`          // how long; default 5s
-	Processes       int           `yaml:"processes"`         // of a command, for all tenants; default 16
-	Start           time.Duration `yaml:"start"`             // of a process; default 30s
-	IdleProcess     time.Duration `yaml:"idle_process"`      // after which an idle process is stopped; default 10m
+	// until a server at a URL begins its response, and until a program has sent its response or the
+	// last progress; default 60s
+	AnswerWithin time.Duration `yaml:"answer_within"`
+	Idle         time.Duration `yaml:"idle"` // between two parts of a response; default 5m
+	// consecutive failures until requests are rejected for a while, for all or for one tenant;
+	// default 5
+	Failures    int           `yaml:"failures"`
+	Cooldown    time.Duration `yaml:"cooldown"`     // how long; default 5s
+	Processes   int           `yaml:"processes"`    // of a command, for all tenants; default 16
+	Start       time.Duration `yaml:"start"`        // of a process; default 30s
+	IdleProcess time.Duration `yaml:"idle_process"` // after which an idle process is stopped; default 10m
 }
 
 // maxFile is the size limit of the configuration file, in bytes.

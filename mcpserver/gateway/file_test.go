@@ -85,7 +85,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// Every word that a file may say is known to whoever guesses what was meant.
+// Every word that a file may say is known to anyone who guesses what was meant.
 func TestEveryWordIsGuessed(t *testing.T) {
 	source, err := os.ReadFile("file.go")
 	must(t, err)

@@ -22,7 +22,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/token/tokentest"
 )
 
-// behind is somebody's MCP server that trusts whoever reaches it. It keeps what it got.
+// behind is somebody's MCP server that trusts anyone who reaches it. It keeps what it got.
 type behind struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -38,7 +38,8 @@ type arrived struct {
 }
 
 const tools = `{"name":"read_it","description":"Reads ` +
-	`it.","inputSchema":{"type":"object"}},{"name":"write_it","description":"Writes it.","inputSchema":{"type":"object"}},{"name":"unnamed","inputSchema":{"type":"object"}}`
+	`it.","inputSchema":{"type":"object"}},{"name":"write_it","description":"Writes ` +
+	`it.","inputSchema":{"type":"object"}},{"name":"unnamed","inputSchema":{"type":"object"}}`
 
 func newBehind(t testing.TB) *behind {
 	b := &behind{}
@@ -263,7 +264,8 @@ func modernly(method, params string) string {
 		params += ","
 	}
 	return `{"jsonrpc":"2.0","id":7,"method":"` + method + `","params":{` + params +
-		`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+		`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",` +
+		`"io.modelcontextprotocol/clientCapabilities":{}}}}`
 }
 
 // listed are the names of the tools in a list.

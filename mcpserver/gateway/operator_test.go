@@ -112,7 +112,9 @@ func TestRollout(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			g.gateway.Metrics().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-			if want := `gatehouse_decisions_total{method="tools/call",outcome="observed",tenant="acme",tool="crm/write_it"} 2`; !strings.Contains(w.Body.String(), want) {
+			want := `gatehouse_decisions_total{method="tools/call",outcome="observed",tenant="acme",` +
+				`tool="crm/write_it"} 2`
+			if !strings.Contains(w.Body.String(), want) {
 				t.Errorf("metrics have no %s: %s", want, w.Body)
 			}
 		})

@@ -266,7 +266,7 @@ func TestTenantsThatAreNoWord(t *testing.T) {
 }
 
 // MC-15: a thousand calls of two clients of one tenant under the same ids; every answer goes to
-// whoever asked.
+// anyone who asked.
 func TestAnswersGoToWhoAsked(t *testing.T) {
 	g := openGate(t, lines("serve", "    limits: {per_tenant: 1000}\n"), "calls_per_minute: -1\n")
 	tokens := []string{g.token("crm", "acme", "read"), g.token("crm", "acme", "read", "write")}
@@ -405,7 +405,8 @@ func TestAProgramThatDoesNotStart(t *testing.T) {
 	}
 }
 
-// Whoever goes away, or says so, cancels the call at the process; nobody cancels another grant's.
+// Anyone who goes away, or says so, cancels the call at the process; nobody cancels another
+// grant's.
 func TestCancelling(t *testing.T) {
 	g := openGate(t, lines("serve"))
 	raw := g.token("crm", "acme", "read")

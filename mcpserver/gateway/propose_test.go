@@ -61,7 +61,9 @@ func TestProposalsQuote(t *testing.T) {
 		switch m.Method {
 		case "server/discover":
 			fmt.Fprintf(w,
-				`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{},"prompts":{}},"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"e\nlisten: 0.0.0.0:1"}}}}`, m.ID)
+				`{"jsonrpc":"2.0","id":%s,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],`+
+					`"capabilities":{"tools":{},"prompts":{}},`+
+					`"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"e\nlisten: 0.0.0.0:1"}}}}`, m.ID)
 		case "prompts/list":
 			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"prompts":[{"name":"p: [q\n"}]}}`, m.ID)
 		default:

@@ -40,7 +40,8 @@ func TestAStateComesWithWhoBringsIt(t *testing.T) {
 	b := newBehind(t)
 	g := openGate(t, crm(b.URL))
 	const asks = `{"jsonrpc":"2.0","id":7,"result":{"resultType":"input_required","requestState":"of ` +
-		`acme","inputRequests":{"c":{"method":"elicitation/create","params":{"mode":"url","url":"https://third.example/"}}}}}`
+		`acme","inputRequests":{"c":{"method":"elicitation/create","params":{"mode":"url",` +
+		`"url":"https://third.example/"}}}}}`
 	b.answers(func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, asks)
@@ -145,7 +146,7 @@ func TestSubscriptionsOfOthers(t *testing.T) {
 }
 
 // MC-28: a description that the gateway writes for one tenant is shown to no other, in neither form
-// of an answer, whoever asks beside them.
+// of an answer, with others asking at the same time.
 func TestDescriptionsOfOneTenant(t *testing.T) {
 	b := newBehind(t)
 	b.answers(func(w http.ResponseWriter, r *http.Request, _ string) {

@@ -11,7 +11,8 @@ import (
 )
 
 const order = `{"name":"write_it","title":"T","description":"Orders.","inputSchema":{"type":"object",` +
-	`"properties":{"region":{"type":"string"},"amount":{"type":"number"},"note":{"type":"string"}},"required":["region","amount"]}}`
+	`"properties":{"region":{"type":"string"},"amount":{"type":"number"},"note":{"type":"string"}},` +
+	`"required":["region","amount"]}}`
 
 const tenants = `    tenants:
       acme:
@@ -37,7 +38,8 @@ func TestTenantsTools(t *testing.T) {
 	acme, other := g.token("crm", "acme", "read", "write"), g.token("crm", "globex", "read", "write")
 	got := g.post("crm", acme, list)
 	want := `{"name":"order","title":"T","description":"Orders at ` +
-		`Acme.","inputSchema":{"type":"object","properties":{"amount":{"type":"number"},"note":{"type":"string"}},"required":["amount"]}}`
+		`Acme.","inputSchema":{"type":"object","properties":{"amount":{"type":"number"},"note":{"type":"string"}},` +
+		`"required":["amount"]}}`
 	if !strings.Contains(got.body, "["+want+"]") {
 		t.Errorf("acme sees %s, want %s", got.body, want)
 	}
@@ -145,7 +147,7 @@ func TestRenamedInTheModernEra(t *testing.T) {
 	}
 }
 
-// A tenant's budget is the tenant's, whoever calls.
+// A tenant's budget is for all of its callers.
 func TestBudget(t *testing.T) {
 	b := newBehind(t)
 	b.offering(readIt + "," + order)

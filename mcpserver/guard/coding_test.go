@@ -206,7 +206,8 @@ func TestACompressedStreamGoesOnAsItComes(t *testing.T) {
 	f.behind.answer = compressing("gzip", true, func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w,
-			"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,\"progress\":1}}\n\n")
+			"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":1,"+
+				"\"progress\":1}}\n\n")
 		w.(http.Flusher).Flush()
 		<-heard
 		_, _ = io.WriteString(w,

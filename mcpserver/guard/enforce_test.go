@@ -677,7 +677,7 @@ func TestRollout(t *testing.T) {
 		if w := open.send(raw, call("read_it")); w.Code != 200 || open.behind.caller.TenantID != "" ||
 			open.last().Caller.TenantID != "" || open.last().Refused != map[bool]string{true: guard.RefusedNoToken,
 			false: "invalid_token"}[raw == ""] {
-			t.Errorf("%s, with nobody let in: got %d as %+v, recorded %+v", what, w.Code, open.behind.caller,
+			t.Errorf("%s, with no one authorized: got %d as %+v, recorded %+v", what, w.Code, open.behind.caller,
 				open.last())
 		}
 		m[""] = guard.Enforce

@@ -114,7 +114,7 @@ func ExampleRules() {
 			{Name: "read_*", Scopes: []string{"notes:read"}},
 			{Name: "delete_note", Scopes: []string{"notes:write"}, Write: true},
 			{Name: "export_everything", Scopes: []string{"notes:admin"}, Hidden: true},
-			{Name: "help"}, // whoever has a good token
+			{Name: "help"}, // any valid token
 		},
 		Implies: map[string][]string{"notes:write": {"notes:read"}},
 	}.Compile()

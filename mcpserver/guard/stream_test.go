@@ -165,8 +165,8 @@ func TestASilentStreamIsKeptAlive(t *testing.T) {
 	}
 }
 
-// RS-11: an access token in the URL does not reach the server behind, whoever comes with it: nobody
-// comes so far with one but nobody.
+// RS-11: an access token in the URL does not reach the server behind, whatever comes with it:
+// nobody comes so far with one but nobody.
 func TestATokenInTheURLStaysAtTheGuard(t *testing.T) {
 	f := newFort(t, func(p *guard.Policy) { p.Rollout, p.AllowAnonymous = modes{"": guard.Observe}, true })
 	var came []string

@@ -451,7 +451,7 @@ func TestS5BadMessages(t *testing.T) {
 	}
 }
 
-// RS-39: whoever hangs up ends what was being done for them.
+// RS-39: anyone who hangs up ends what was being done for them.
 func TestHangingUpEndsTheTool(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan error, 1)
 	slow := echo("slow", "read")

@@ -162,7 +162,8 @@ func (g *Registry) SetMode(ctx context.Context, m ModeSpec) error {
 	switch {
 	case m.Anonymous == (m.Tenant != ""):
 		return &Error{"no tenant is given",
-			"give --tenant ('*' for all that have none of their own), or --anonymous for requests without a valid token"}
+			"give --tenant ('*' for all that have none of their own), or --anonymous for requests without a " +
+				"valid token"}
 	case m.Anonymous && m.Mode != string(guard.Enforce) && !g.Anonymous:
 		return &Error{"requests without a valid token are always refused here",
 			"--insecure-allow-anonymous (insecure_allow_anonymous in a gateway's file) allows them as anonymous, " +

@@ -161,7 +161,8 @@ func (g *Registry) gauges() []metrics.Gauge {
 		down = 1
 	}
 	return []metrics.Gauge{
-		{Name: "gatehouse_insecure_settings", Help: "Insecure settings that are on.", Value: float64(g.InsecureSettings)},
+		{Name: "gatehouse_insecure_settings", Help: "Insecure settings that are on.",
+			Value: float64(g.InsecureSettings)},
 		{Name: "gatehouse_insecure_allow_anonymous",
 			Help:  "1 if requests without a valid token may be allowed as anonymous.",
 			Value: float64(anonymous)},

@@ -65,8 +65,8 @@ func (d *DB) Read(ctx context.Context, row func(scan func(...any) error) error, 
 // Audit returns the chain of audit records.
 func (d *DB) Audit() *chain.Chain { return d.audit }
 
-// Calls returns the chain of records of tool calls. It is separate because only the oldest records of
-// a chain can be deleted, and these have another retention.
+// Calls returns the chain of records of tool calls. It is separate because only the oldest records
+// of a chain can be deleted, and these have another retention.
 func (d *DB) Calls() *chain.Chain { return d.calls }
 
 // Embedded reports whether the database is a file, which one process has at a time.

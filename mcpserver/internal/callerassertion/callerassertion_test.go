@@ -47,7 +47,7 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// A voucher is no access token: whoever believes the key for those, too, refuses it for its type
+// A voucher is no access token: anyone who believes the key for those, too, refuses it for its type
 // (RFC 8725 §3.11).
 func TestAVoucherIsNoAccessToken(t *testing.T) {
 	s := signer(t, "")

@@ -13,7 +13,7 @@ import (
 )
 
 // The key that names arguments is made once beside a database that is a file, for its owner alone
-// and whole: whoever comes at the same time, and whoever comes later, has the same.
+// and whole: anyone who comes at the same time, and anyone who comes later, has the same.
 func TestTheKeyThatNamesArgumentsIsMadeOnce(t *testing.T) {
 	dir := t.TempDir()
 	database := "sqlite:" + filepath.Join(dir, "gateway.db")

@@ -90,7 +90,8 @@ func (l *Log) Set(ctx context.Context, s Setting, actor string) error {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO call_settings (tenant_id, keep, set_at) VALUES ($1, $2, $3)
-			ON CONFLICT (tenant_id) DO UPDATE SET keep = excluded.keep, set_at = excluded.set_at`, s.Tenant, s.Keep, now.Unix())
+			ON CONFLICT (tenant_id) DO UPDATE SET keep = excluded.keep,
+			set_at = excluded.set_at`, s.Tenant, s.Keep, now.Unix())
 		if err != nil {
 			return fmt.Errorf("keeping the setting: %w", err)
 		}

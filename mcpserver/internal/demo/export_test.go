@@ -25,7 +25,8 @@ func (d *DB) OneConnection() { d.db.Write.SetMaxOpenConns(1) }
 
 // Whose is the tenant that a connection is left with, asked past everything that would name one.
 func (d *DB) Whose(ctx context.Context) (tenantID string, err error) {
-	err = d.db.Read.QueryRowContext(ctx, "SELECT COALESCE(current_setting('gatehouse.tenant', true), '')").Scan(&tenantID)
+	err = d.db.Read.QueryRowContext(ctx, "SELECT COALESCE(current_setting('gatehouse.tenant', true), '')").Scan(
+		&tenantID)
 	return tenantID, err
 }
 

@@ -24,7 +24,8 @@ const (
 	sqliteSearch = `SELECT a.id, a.title, a.body FROM articles_text x JOIN articles a ON a.number = x.rowid
 		WHERE a.tenant_id = $1 AND articles_text MATCH $2 ORDER BY bm25(articles_text, 4.0, 1.0), a.id LIMIT $3`
 	postgresSearch = `SELECT id, title, body FROM articles
-		WHERE tenant_id = $1 AND words @@ to_tsquery('english', $2) ORDER BY ts_rank(words, to_tsquery('english', $2)) DESC, id LIMIT $3`
+		WHERE tenant_id = $1 AND words @@ to_tsquery('english', $2) ORDER BY ts_rank(words, to_tsquery('english',
+		$2)) DESC, id LIMIT $3`
 )
 
 // In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other

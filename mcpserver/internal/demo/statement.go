@@ -13,9 +13,9 @@ import (
 // scan reads the columns of a row.
 type scan = func(into ...any) error
 
-// each runs one statement for the tenant, passes on every row that it returns, and counts them. It is
-// the only way to the tables: in PostgreSQL the statement sees this tenant's rows only, whatever it
-// says (row-level security, migration 3), and every statement names the tenant as well.
+// each runs one statement for the tenant, passes on every row that it returns, and counts them. It
+// is the only way to the tables: in PostgreSQL the statement sees this tenant's rows only, whatever
+// it says (row-level security, migration 3), and every statement names the tenant as well.
 func (t Tenant) each(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int, err error) {
 	if t.d.db.Postgres {
 		return t.eachPostgres(ctx, statement, arguments, row)
@@ -49,9 +49,9 @@ func drain(rows interface {
 }
 
 // eachPostgres sets the tenant and runs the statement in one transaction and one round trip:
-// statements that are sent together are one transaction (PostgreSQL, "Pipelining"). The setting ends
-// with the transaction, also when it fails or is cancelled, so that no connection returns to the
-// pool with a tenant.
+// statements that are sent together are one transaction (PostgreSQL, "Pipelining"). The setting
+// ends with the transaction, also when it fails or is cancelled, so that no connection returns to
+// the pool with a tenant.
 func (t Tenant) eachPostgres(ctx context.Context, statement string, arguments []any, row func(scan) error) (n int,
 	err error) {
 	conn, err := t.d.db.Write.Conn(ctx)

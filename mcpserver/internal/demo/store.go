@@ -84,8 +84,11 @@ func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 // returns the customer as it then is; or ErrNotFound.
 func (t Tenant) Update(ctx context.Context, c Customer) (Customer, error) {
 	out := Customer{ID: c.ID}
-	n, err := t.each(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''), email), updated_at = $5
-		WHERE tenant_id = $1 AND id = $2 RETURNING name, email`, []any{t.id, c.ID, c.Name, c.Email, t.d.now().Unix()}, func(into scan) error { return into(&out.Name, &out.Email) })
+	n, err := t.each(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''),
+		email), updated_at = $5
+		WHERE tenant_id = $1 AND id = $2 RETURNING name,
+		email`, []any{t.id, c.ID, c.Name, c.Email, t.d.now().Unix()},
+		func(into scan) error { return into(&out.Name, &out.Email) })
 	if err != nil {
 		return Customer{}, fmt.Errorf("changing a customer: %w", err)
 	}
@@ -108,7 +111,8 @@ type Ticket struct {
 // such customer.
 func (t Tenant) Open(ctx context.Context, k Ticket) error {
 	n, err := t.each(ctx, `INSERT INTO tickets (tenant_id, id, customer_id, subject, body, opened_by, created_at)
-		SELECT c.tenant_id, $3, c.id, $4, $5, $6, $7 FROM customers c WHERE c.tenant_id = $1 AND c.id = $2 RETURNING id`,
+		SELECT c.tenant_id, $3, c.id, $4, $5, $6, $7 FROM customers c WHERE c.tenant_id = $1 AND c.id = $2
+		RETURNING id`,
 		[]any{t.id, k.CustomerID, k.ID, k.Subject, k.Body, k.OpenedBy, t.d.now().Unix()},
 		func(into scan) error { return into(&k.ID) })
 	if err != nil {

@@ -46,7 +46,7 @@ func role(t *testing.T, dsn string) (name, seen string) {
 	return name, u.String()
 }
 
-// roles are who the resource wing may be: a role of its own as deploy/roles.sql makes it, and the
+// roles are who the MCP server may be: a role of its own as deploy/roles.sql makes it, and the
 // tables' owner.
 var roles = map[string]func(t *testing.T) (asRole string, admin *sql.DB){
 	"a role of its own": func(t *testing.T) (string, *sql.DB) {
@@ -238,7 +238,7 @@ func TestTheWallDownAndUp(t *testing.T) {
 	must(t, err)
 	for _, step := range []struct {
 		file string
-		seen bool // by whoever names no tenant
+		seen bool // by anyone who names no tenant
 	}{{"000003_row_level_security.down.sql", true}, {"000003_row_level_security.up.sql", false}} {
 		text, err := fs.ReadFile(set, step.file)
 		must(t, err)
@@ -272,7 +272,7 @@ func TestWhereThereIsNoWall(t *testing.T) {
 	}
 }
 
-// The wing's own role seals its audit lines, and lets the oldest go.
+// The server's own role seals its audit lines, and lets the oldest go.
 func TestItsRoleSealsTheAudit(t *testing.T) {
 	dsn, _ := roles["a role of its own"](t)
 	ctx := context.Background()

@@ -55,7 +55,8 @@ func New(gauges func() []Gauge) *Registry {
 		anonymous: prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_anonymous_total",
 			Help: "Requests without a valid token that were allowed as anonymous."}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gatehouse_request_seconds",
-			Help: "Duration of requests to the MCP server.", Buckets: []float64{0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 5,
+			Help: "Duration of requests to the MCP server.", Buckets: []float64{0.001, 0.0025, 0.01, 0.025, 0.1,
+				0.25, 1, 5,
 				20}}, []string{"method"}),
 		tenants: map[string]bool{}, series: map[decision]bool{},
 	}

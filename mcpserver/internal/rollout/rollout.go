@@ -206,8 +206,10 @@ func (m *Modes) Set(ctx context.Context, s Setting, actor string) error {
 		if err := m.book.Line(ctx, tx, e); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO rollout_modes (tenant_id, tool, mode, set_at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (tenant_id, tool) DO UPDATE SET mode = excluded.mode, set_at = excluded.set_at`, s.Tenant, s.Tool, string(s.Mode), now.Unix()); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO rollout_modes (tenant_id, tool, mode, set_at) VALUES ($1, $2, $3,
+			$4)
+			ON CONFLICT (tenant_id, tool) DO UPDATE SET mode = excluded.mode,
+			set_at = excluded.set_at`, s.Tenant, s.Tool, string(s.Mode), now.Unix()); err != nil {
 			return fmt.Errorf("keeping the mode: %w", err)
 		}
 		if _, err := tx.ExecContext(ctx,

@@ -170,7 +170,7 @@ func (x *process) why() error {
 // errWriting says that a program did not read what was written to it.
 var errWriting = errors.New("writing to it")
 
-// finish is called when it has ended: whoever waits learns that it did.
+// finish is called when it has ended: anyone who waits learns that it did.
 func (x *process) finish(err error) {
 	if err == nil {
 		err = errors.New("it ended with exit code 0")
@@ -361,7 +361,7 @@ func (x *process) fail(id json.RawMessage, why error) {
 	}
 }
 
-// deliver gives an answer to whoever asked.
+// deliver passes an answer to its request.
 func (x *process) deliver(id json.RawMessage, line []byte) {
 	members, err := message.Members(line)
 	if err != nil {
@@ -384,7 +384,7 @@ func (x *process) deliver(id json.RawMessage, line []byte) {
 	x.settle(id, r)
 }
 
-// settle gives a reply to whoever asked. One that nobody asked for is dropped, as is one that
+// settle passes a reply to its request. One without a request is dropped, as is one that
 // nobody waits for any more.
 func (x *process) settle(id json.RawMessage, r reply) {
 	text := string(id)

@@ -4,7 +4,7 @@
 //
 // A process serves all clients of its tenant and no other tenant's. What clients say of themselves
 // ends here: the gateway opens each process once, asks under request ids of its own, and gives each
-// answer to whoever asked.
+// answer to anyone who asked.
 package stdio
 
 import (

@@ -195,7 +195,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A server that breaks its answer off is an error, and no panic of whoever asks.
+// A server that breaks its answer off is an error and no panic.
 func TestAnAnswerThatIsBrokenOff(t *testing.T) {
 	_, err := toolcatalog.Tools(t.Context(),
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))

@@ -24,7 +24,9 @@ func readCustomer(d *demo.DB) mcp.Tool {
 		Name: "read_customer", Title: "Read a customer", Scope: ReadCustomers, ReadOnly: true, Idempotent: true,
 		Description: "Returns the id, name and e-mail address of one customer of your organisation.",
 		InputSchema: json.RawMessage(
-			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The customer's id, e.g. cus_acme_1001"}},"required":["customer_id"],"additionalProperties":false}`),
+			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,` +
+				`"description":"The customer's id, e.g. cus_acme_1001"}},"required":["customer_id"],` +
+				`"additionalProperties":false}`),
 		OutputSchema: json.RawMessage(customerSchema),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			customers := d.For(c.TenantID)
@@ -53,7 +55,11 @@ func updateCustomer(d *demo.DB) mcp.Tool {
 		Description: "Changes the name or the e-mail address of one customer of your organisation, and returns the " +
 			"customer as it then is. Name at least one of them.",
 		InputSchema: json.RawMessage(
-			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The customer's id, e.g. cus_acme_1001"},"name":{"type":"string","minLength":1,"maxLength":200,"description":"The new name"},"email":{"type":"string","minLength":3,"maxLength":254,"description":"The new e-mail address"}},"required":["customer_id"],"additionalProperties":false}`),
+			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,` +
+				`"description":"The customer's id, e.g. cus_acme_1001"},"name":{"type":"string","minLength":1,` +
+				`"maxLength":200,"description":"The new name"},"email":{"type":"string","minLength":3,` +
+				`"maxLength":254,"description":"The new e-mail address"}},"required":["customer_id"],` +
+				`"additionalProperties":false}`),
 		OutputSchema: json.RawMessage(customerSchema),
 		Bind: func(c mcp.Caller) mcp.Handler {
 			customers := d.For(c.TenantID)

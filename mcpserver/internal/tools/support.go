@@ -23,7 +23,11 @@ func createTicket(d *demo.DB) mcp.Tool {
 		Name: "create_ticket", Title: "Open a support ticket", Scope: WriteTickets,
 		Description: "Opens a support ticket about one customer of your organisation, and returns the ticket's id.",
 		InputSchema: json.RawMessage(
-			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,"description":"The id of the customer whom it is about"},"subject":{"type":"string","minLength":1,"maxLength":200,"description":"What it is about, in a line"},"body":{"type":"string","maxLength":10000,"description":"The whole story"}},"required":["customer_id","subject"],"additionalProperties":false}`),
+			`{"type":"object","properties":{"customer_id":{"type":"string","minLength":1,"maxLength":64,` +
+				`"description":"The id of the customer whom it is about"},"subject":{"type":"string","minLength":1,` +
+				`"maxLength":200,"description":"What it is about, in a line"},"body":{"type":"string",` +
+				`"maxLength":10000,"description":"The whole story"}},"required":["customer_id","subject"],` +
+				`"additionalProperties":false}`),
 		OutputSchema: json.RawMessage(
 			`{"type":"object","properties":{"id":{"type":"string"},"customer_id":{"type":"string"},` +
 				`"subject":{"type":"string"},"body":{"type":"string"}},"required":["id","customer_id","subject",` +
@@ -58,7 +62,9 @@ func searchKnowledgeBase(d *demo.DB) mcp.Tool {
 		Idempotent:  true,
 		Description: "Searches your organisation's articles for words and returns the best ones, best first.",
 		InputSchema: json.RawMessage(
-			`{"type":"object","properties":{"query":{"type":"string","minLength":1,"maxLength":500,"description":"Words to look for"},"limit":{"type":"integer","minimum":1,"maximum":20,"default":5,"description":"The most articles to return"}},"required":["query"],"additionalProperties":false}`),
+			`{"type":"object","properties":{"query":{"type":"string","minLength":1,"maxLength":500,` +
+				`"description":"Words to look for"},"limit":{"type":"integer","minimum":1,"maximum":20,"default":5,` +
+				`"description":"The most articles to return"}},"required":["query"],"additionalProperties":false}`),
 		OutputSchema: json.RawMessage(
 			`{"type":"object","properties":{"articles":{"type":"array","items":{"type":"object",` +
 				`"properties":{"id":{"type":"string"},"title":{"type":"string"},"body":{"type":"string"}},` +

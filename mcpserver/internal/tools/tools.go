@@ -26,7 +26,7 @@ func All(d *demo.DB) []mcp.Tool {
 	return []mcp.Tool{readCustomer(d), updateCustomer(d), createTicket(d), searchKnowledgeBase(d)}
 }
 
-// errNoCustomer is what an agent is told when the tenant has no such customer, whoever else may
+// errNoCustomer is what an agent is told when the tenant has no such customer, whichever tenant may
 // have one.
 var errNoCustomer = mcp.ToolError{Message: "There is no customer of this id. Check the id with the person who gave " +
 	"it to you."}

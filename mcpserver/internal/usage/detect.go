@@ -46,7 +46,8 @@ const passing = "method = 'tools/call' AND name <> '' AND name <> '" + guard.Oth
 func Detect(ctx context.Context, b *auditstore.DB, now time.Time) (found []audit.Event, err error) {
 	this := hourOf(now)
 	for _, h := range []int64{this - hour, this} {
-		first, err := suspects(ctx, b, h, `NOT EXISTS (SELECT 1 FROM usage_hours e WHERE e.tenant_id = u.tenant_id AND e.name = u.name AND e.hour < u.hour
+		first, err := suspects(ctx, b, h, `NOT EXISTS (SELECT 1 FROM usage_hours e WHERE e.tenant_id = u.tenant_id
+			AND e.name = u.name AND e.hour < u.hour
 			AND e.method = 'tools/call' AND e.outcome <> '`+guard.OutcomeRefused+`')`, 1)
 		if err != nil {
 			return found, err
@@ -88,10 +89,13 @@ func suspects(ctx context.Context, b *auditstore.DB, h int64, condition string, 
 		err := scan(&s.tenant, &s.name, &s.calls)
 		out = append(out, s)
 		return err
-	}, `SELECT tenant_id, name, calls FROM (SELECT tenant_id, name, CAST(SUM(calls) AS BIGINT) AS calls, ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY SUM(calls) DESC, name) AS place
+	}, `SELECT tenant_id, name, calls FROM (SELECT tenant_id, name, CAST(SUM(calls) AS BIGINT) AS calls,
+		ROW_NUMBER() OVER (PARTITION BY tenant_id ORDER BY SUM(calls) DESC, name) AS place
 		FROM usage_hours u WHERE hour = $1 AND `+passing+` AND `+condition+`
-		AND NOT EXISTS (SELECT 1 FROM companion_once c WHERE c.name = 'signal:' || u.hour || ':' || u.tenant_id || ':' || u.name)
-		GROUP BY tenant_id, name, hour HAVING SUM(calls) >= $2) found WHERE place <= $4 ORDER BY calls DESC, tenant_id, name LIMIT $3`, h, least, mostSignals, mostOfOne)
+		AND NOT EXISTS (SELECT 1 FROM companion_once c WHERE c.name = 'signal:' || u.hour || ':' || u.tenant_id || ':'
+		|| u.name)
+		GROUP BY tenant_id, name, hour HAVING SUM(calls) >= $2) found WHERE place <= $4 ORDER BY calls DESC, tenant_id,
+		name LIMIT $3`, h, least, mostSignals, mostOfOne)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what is unusual: %w", err)
 	}

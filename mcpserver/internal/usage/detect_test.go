@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/audit"
 )
 
-// The detector says what is far off a tenant's own history, once a tenant, tool and hour, whoever
-// looks.
+// The detector says what is far off a tenant's own history, once a tenant, tool and hour, anyone
+// who looks.
 func TestSignals(t *testing.T) {
 	eachStore(t, func(t *testing.T, database string) {
 		ctx := context.Background()

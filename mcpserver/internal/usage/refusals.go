@@ -96,11 +96,14 @@ func writeRefusals(ctx context.Context, b *auditstore.DB, taken map[string]Refus
 		err := b.Write(ctx, func(tx *sql.Tx) error {
 			for _, id := range some {
 				f := taken[id]
-				_, err := tx.ExecContext(ctx, `INSERT INTO refusals (id, client_id, tenant_id, agent, resource, reason, about, why, first_at, last_at, times)
-					VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO UPDATE SET times = refusals.times + excluded.times,
+				_, err := tx.ExecContext(ctx, `INSERT INTO refusals (id, client_id, tenant_id, agent, resource, reason,
+					about, why, first_at, last_at, times)
+					VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO UPDATE
+					SET times = refusals.times + excluded.times,
 					why = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.why ELSE refusals.why END,
 					agent = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.agent ELSE refusals.agent END,
-					last_at = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.last_at ELSE refusals.last_at END`,
+					last_at = CASE WHEN excluded.last_at >= refusals.last_at THEN excluded.last_at
+					ELSE refusals.last_at END`,
 					f.ID, f.Client, f.Tenant, f.Agent, f.Resource, f.Reason, f.About, f.Why, f.First.Unix(),
 					f.Last.Unix(), f.Times)
 				if err != nil {
@@ -180,7 +183,8 @@ func Refusals(ctx context.Context, b *auditstore.DB, f RefusalFilter) (found []R
 		found = append(found, r)
 		return err
 	}, fmt.Sprintf(`SELECT id, client_id, tenant_id, agent, resource, reason, about, why, first_at, last_at, times,
-		reason = $%d AND client_id <> '' AND EXISTS (SELECT 1 FROM usage_hours u WHERE u.client_id = refusals.client_id AND u.tenant_id = refusals.tenant_id
+		reason = $%d AND client_id <> '' AND EXISTS (SELECT 1 FROM usage_hours u WHERE u.client_id = refusals.client_id
+		AND u.tenant_id = refusals.tenant_id
 			AND u.hour >= refusals.last_at - 3600 AND u.last_at > refusals.last_at AND u.outcome <> $%d)
 		FROM refusals WHERE %s ORDER BY last_at DESC, id LIMIT $%d`, n-2, n-1, where, n), args...)
 	if err != nil {

@@ -74,11 +74,14 @@ func add(ctx context.Context, tx *sql.Tx, keys []Key, sums map[Key]Sum) error {
 		args = append(args, k.Hour, k.Tenant, k.Client, k.Agent, k.Method, k.Name, k.Outcome, k.Reason, k.Lacking,
 			s.Calls, s.Micros, s.Slowest, s.Last)
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO usage_hours (hour, tenant_id, client_id, agent, method, name, outcome, reason, lacking, calls, micros, slowest, last_at)
-		VALUES `+places.String()+` ON CONFLICT (hour, tenant_id, client_id, agent, method, name, outcome, reason, lacking) DO UPDATE SET
+	_, err := tx.ExecContext(ctx, `INSERT INTO usage_hours (hour, tenant_id, client_id, agent, method, name, outcome,
+		reason, lacking, calls, micros, slowest, last_at)
+		VALUES `+places.String()+` ON CONFLICT (hour, tenant_id, client_id, agent, method, name, outcome, reason,
+		lacking) DO UPDATE SET
 		calls = usage_hours.calls + excluded.calls, micros = usage_hours.micros + excluded.micros,
 		slowest = CASE WHEN excluded.slowest > usage_hours.slowest THEN excluded.slowest ELSE usage_hours.slowest END,
-		last_at = CASE WHEN excluded.last_at > usage_hours.last_at THEN excluded.last_at ELSE usage_hours.last_at END`, args...)
+		last_at = CASE WHEN excluded.last_at > usage_hours.last_at THEN excluded.last_at
+		ELSE usage_hours.last_at END`, args...)
 	return err
 }
 
@@ -131,9 +134,11 @@ func List(ctx context.Context, b *auditstore.DB, f Filter) (rows []Row, err erro
 			&r.Micros, &r.Slowest, &r.Last)
 		rows = append(rows, r)
 		return err
-	}, `SELECT tenant_id, client_id, agent, method, name, outcome, reason, lacking, CAST(SUM(calls) AS BIGINT) AS n, CAST(SUM(micros) AS BIGINT), MAX(slowest), MAX(last_at)
+	}, `SELECT tenant_id, client_id, agent, method, name, outcome, reason, lacking, CAST(SUM(calls) AS BIGINT) AS n,
+		CAST(SUM(micros) AS BIGINT), MAX(slowest), MAX(last_at)
 		FROM usage_hours WHERE `+where+` GROUP BY tenant_id, client_id, agent, method, name, outcome, reason, lacking
-		ORDER BY n DESC, tenant_id, client_id, method, name, outcome, reason, lacking, agent LIMIT `+fmt.Sprintf("$%d", len(args)), args...)
+		ORDER BY n DESC, tenant_id, client_id, method, name, outcome, reason, lacking, agent
+		LIMIT `+fmt.Sprintf("$%d", len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading usage: %w", err)
 	}
@@ -153,8 +158,10 @@ func TrafficSince(ctx context.Context, b *auditstore.DB, since time.Time) (map[s
 		err := scan(&tenant, &t.Passed, &t.Observed)
 		out[tenant] = t
 		return err
-	}, `SELECT tenant_id, CAST(SUM(calls) AS BIGINT), CAST(SUM(CASE WHEN outcome = $2 THEN calls ELSE 0 END) AS BIGINT) FROM usage_hours
-		WHERE hour >= $1 AND outcome <> $3 GROUP BY tenant_id`, hourOf(since), guard.OutcomeObserved, guard.OutcomeRefused)
+	}, `SELECT tenant_id, CAST(SUM(calls) AS BIGINT), CAST(SUM(CASE WHEN outcome = $2 THEN calls ELSE 0 END) AS BIGINT)
+		FROM usage_hours
+		WHERE hour >= $1 AND outcome <> $3
+		GROUP BY tenant_id`, hourOf(since), guard.OutcomeObserved, guard.OutcomeRefused)
 	if err != nil {
 		return nil, fmt.Errorf("reading usage: %w", err)
 	}

@@ -1,5 +1,5 @@
-// Package demotest owns the companion's schema in tests: this wing must not know golang-migrate, so
-// that it stays light.
+// Package demotest owns the companion's schema in tests: this server must not know golang-migrate,
+// so that it stays light.
 package demotest
 
 import (
