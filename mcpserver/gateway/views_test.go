@@ -84,7 +84,9 @@ func TestLongNamesAreNotKept(t *testing.T) {
 	must(t, g.gateway.Reload())
 	raw := g.token("crm", "acme", "read")
 	heap := func() int {
-		runtime.GC()
+		for range 3 { // a sync.Pool keeps what is in it for two
+			runtime.GC()
+		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)

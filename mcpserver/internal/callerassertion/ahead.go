@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	fresh    = 15 * time.Second // so long a voucher may lie ready: most of its life is still ahead of it
-	mostEach = 8                // that lie ready for one grant
-	mostAll  = 4096             // for all of them, at about a kilobyte
-	mostDue  = 256              // that are to be signed
-	rest     = time.Millisecond // until one is: by then its caller has the answer, and others were let by
+	fresh    = 15 * time.Second // how old a prepared assertion may be: most of its lifetime is left
+	mostEach = 8                // prepared for one grant
+	mostAll  = 4096             // prepared in all, about a kilobyte each
+	mostDue  = 256              // waiting to be signed
+	rest     = time.Millisecond // delay before signing, so that responses are sent first
 )
 
-// Ahead hands out the vouchers from one resource to one server. A signature takes as long as all
-// else that a gateway does for a request; so a caller who was here a moment ago finds the next
-// voucher signed, and nobody waits for it. Each is handed out once. It is safe for concurrent use.
+// Ahead hands out assertions from one resource to one server. A signature takes as long as
+// everything else that a gateway does for a request, so the next assertion of a recent caller is
+// signed in advance. Each is handed out once. It is safe for concurrent use.
 type Ahead struct {
 	Signer   *Signer
 	From, To string
@@ -33,15 +33,14 @@ type Ahead struct {
 	count int
 }
 
-// prepared is a voucher that lies ready.
+// prepared is an assertion that was signed in advance.
 type prepared struct {
 	caller  mcp.Caller
 	made    time.Time
 	raw, id string
 }
 
-// Take hands out a voucher for a caller, and the id that it has: one that lies ready, or one that
-// is signed now.
+// Take returns an assertion for a caller and its id, prepared or signed now.
 func (a *Ahead) Take(c mcp.Caller) (raw, id string) {
 	if p, ok := a.take(c); ok {
 		return p.raw, p.id
@@ -50,8 +49,8 @@ func (a *Ahead) Take(c mcp.Caller) (raw, id string) {
 	return p.raw, p.id
 }
 
-// take takes the newest voucher of a grant, if it says of the caller what a new one would: another
-// token of the same grant may have other scopes.
+// take returns the newest prepared assertion of a grant, if its claims are those of the caller:
+// another token of the grant may have other scopes.
 func (a *Ahead) take(c mcp.Caller) (p prepared, ok bool) {
 	now := a.Now()
 	a.mu.Lock()
@@ -74,8 +73,8 @@ func (a *Ahead) take(c mcp.Caller) (p prepared, ok bool) {
 	return p, true
 }
 
-// Prepare signs the next voucher for a caller who was just served, in a moment. As many lie ready
-// for a grant as it had requests at once. When much is due already, the next is left to Take.
+// Prepare signs the next assertion for a caller that was just served. As many are prepared for a
+// grant as it had concurrent requests. When many are waiting already, Take signs the next one.
 func (a *Ahead) Prepare(c mcp.Caller) {
 	if a.due.Add(1) > mostDue {
 		a.due.Add(-1)
@@ -87,7 +86,7 @@ func (a *Ahead) Prepare(c mcp.Caller) {
 	})
 }
 
-// put lays a voucher ready.
+// put stores a prepared assertion.
 func (a *Ahead) put(c mcp.Caller, p prepared) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -99,7 +98,7 @@ func (a *Ahead) put(c mcp.Caller, p prepared) {
 		if a.count < mostAll {
 			break
 		}
-		a.drop(grant) // any: it is only signed again
+		a.drop(grant) // any one: it only has to be signed again
 	}
 	if a.ready == nil {
 		a.ready = map[string][]prepared{}
@@ -108,7 +107,7 @@ func (a *Ahead) put(c mcp.Caller, p prepared) {
 	a.count++
 }
 
-// drop forgets what lies ready for a grant. a.mu is held.
+// drop removes the prepared assertions of a grant. a.mu is held.
 func (a *Ahead) drop(grant string) {
 	a.count -= len(a.ready[grant])
 	delete(a.ready, grant)

@@ -1,5 +1,5 @@
-// Package callerassertion owns the short signed word with which a gateway tells the server behind
-// it who is calling: for one server, for one minute, for one request.
+// Package callerassertion signs the JWTs with which a gateway tells a server who is calling: for
+// one server, one minute and one request.
 package callerassertion
 
 import (
@@ -19,29 +19,27 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/config"
 )
 
-// Type is the typ of a voucher. It is a type of its own, so that nobody takes one for an access
-// token (RFC 8725 §3.11).
+// Type is the typ of an assertion, which no verifier of access tokens accepts (RFC 8725 §3.11).
 const Type = "gatehouse-caller+jwt"
 
-// Life is how long a voucher is worth something.
+// Life is the lifetime of an assertion.
 const Life = time.Minute
 
 const minSecret = 32
 
-// algorithm is EdDSA with Ed25519 (RFC 8037 §3.1): every call to a server behind needs a signature
-// of its own, and this one costs two thirds of what ES256 costs, without garbage, and less to
-// check, too.
+// algorithm is EdDSA with Ed25519 (RFC 8037 §3.1): every call needs a signature, and this one costs
+// two thirds of ES256, without garbage, and less to verify.
 const algorithm = "EdDSA"
 
-// Signer signs vouchers. It is safe for concurrent use.
+// Signer signs assertions. It is safe for concurrent use.
 type Signer struct {
 	key    ed25519.PrivateKey
 	kid    string
-	header string // and its dot
+	header string // encoded, with its dot
 }
 
-// New makes a signer. Its key comes of a secret, so that replicas that share the secret share the
-// key; without one it is made now, which is right for one process.
+// New returns a signer. Its key is derived from secret, so that replicas with the same secret have
+// the same key; without a secret it is generated, for one process.
 func New(secret config.Secret) (*Signer, error) {
 	key, err := deriveKey(secret)
 	if err != nil {
@@ -60,7 +58,7 @@ func New(secret config.Secret) (*Signer, error) {
 	return s, nil
 }
 
-// deriveKey makes the key of a secret.
+// deriveKey derives the key from a secret.
 func deriveKey(secret config.Secret) (ed25519.PrivateKey, error) {
 	if secret == "" {
 		_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -78,21 +76,21 @@ func deriveKey(secret config.Secret) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// Claims are what a voucher says.
+// Claims are the claims of an assertion.
 type Claims struct {
-	Issuer   string   `json:"iss"` // the gateway's resource, at which the caller's token was good
-	Audience string   `json:"aud"` // the server behind it
+	Issuer   string   `json:"iss"` // URI of the gateway's resource
+	Audience string   `json:"aud"` // URL of the server
 	Subject  string   `json:"sub"`
 	TenantID string   `json:"tenant_id"`
 	ClientID string   `json:"client_id"`
 	GrantID  string   `json:"grant_id"`
 	Scope    []string `json:"scopes"`
-	ID       string   `json:"jti"` // of this one request's, as in the gateway's log
+	ID       string   `json:"jti"` // of this request, as in the gateway's log
 	IssuedAt int64    `json:"iat"`
 	Expires  int64    `json:"exp"`
 }
 
-// Sign vouches for a caller, from a gateway's resource to the server behind it.
+// Sign returns an assertion of a caller, from a gateway's resource to a server.
 func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) string {
 	scopes := c.Scopes
 	if scopes == nil {
@@ -110,7 +108,7 @@ func (s *Signer) Sign(c mcp.Caller, from, to, request string, now time.Time) str
 	return string(base64url.AppendEncode(append(b, '.'), signature))
 }
 
-// KeySet is the public key as a JWK set (RFC 7517 §5), for the servers behind.
+// KeySet returns the public key as a JWK set (RFC 7517 §5).
 func (s *Signer) KeySet() []byte {
 	return mustJSON(
 		jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: s.kid, Algorithm: algorithm,
@@ -122,7 +120,7 @@ func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("voucher: a value that is no JSON: " + err.Error()) // a programmer broke it
+		panic("voucher: a value that is no JSON: " + err.Error()) // a programming error
 	}
 	return b
 }

@@ -35,8 +35,8 @@ var demoArticles = []struct{ tenant, id, title, body string }{
 		"There is none. Ask the project's owner to let you in."},
 }
 
-// SeedDemo puts the demo's customers and articles there, for acme and globex. What is there already
-// stays as it is, so that a seeding that was cut short is made whole by the next.
+// SeedDemo inserts the demo's customers and articles for acme and globex. Existing ones stay, so
+// that an interrupted call is completed by the next.
 func (d *DB) SeedDemo(ctx context.Context) error {
 	none := func(scan) error { return nil }
 	for _, c := range demoCustomers {

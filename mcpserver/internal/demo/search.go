@@ -14,7 +14,7 @@ type Article struct {
 	Body  string `json:"body"`
 }
 
-// MaxArticles bounds what one search returns.
+// MaxArticles bounds the results of a search.
 const MaxArticles = 20
 
 // maxWords bounds the words of one search.
@@ -28,11 +28,11 @@ const (
 		$2)) DESC, id LIMIT $3`
 )
 
-// In SQLite bm25 weighs a word by how rare it is among all articles there, whosever they are: other
-// tenants' may change the order of what is found, never what.
+// In SQLite bm25 weighs a word by how rare it is among all tenants' articles: other tenants can
+// affect the order of results, never which are found.
 
-// Search finds articles that hold any of the words, best first. Whatever else is in the text has no
-// meaning, in no dialect.
+// Search finds articles that contain any of the words, best first. Query syntax in the text has no
+// effect.
 func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, error) {
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	if len(words) == 0 {
@@ -54,9 +54,9 @@ func (t Tenant) Search(ctx context.Context, text string, limit int) ([]Article, 
 	return found, nil
 }
 
-// sqliteQuery writes words as an FTS5 query: each a string, so that AND, NEAR and * are words like
-// others.
+// sqliteQuery returns an FTS5 query in which each word is a string, so that AND, NEAR and * have no
+// effect.
 func sqliteQuery(words []string) string { return `"` + strings.Join(words, `" OR "`) + `"` }
 
-// postgresQuery writes words as a tsquery: each quoted.
+// postgresQuery returns a tsquery of quoted words.
 func postgresQuery(words []string) string { return `'` + strings.Join(words, `' | '`) + `'` }

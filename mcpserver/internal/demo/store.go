@@ -11,8 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
-// ErrNotFound says that the tenant has no such customer. Whether another tenant has one is not
-// said.
+// ErrNotFound says that the tenant has no such customer, whether or not another tenant has.
 var ErrNotFound = errors.New("no such customer")
 
 // DB is an open database. It gives access to one tenant's data at a time.
@@ -50,7 +49,7 @@ func (d *DB) Ping(ctx context.Context) error {
 // Close closes the database.
 func (d *DB) Close() error { return d.db.Close() }
 
-// For is a tenant's view. Its methods take no tenant, so that none can be named wrongly.
+// For returns a tenant's view. Its methods take no tenant, so that none can be confused.
 func (d *DB) For(tenantID string) Tenant { return Tenant{d, tenantID} }
 
 // Tenant is the data of one tenant.
@@ -80,8 +79,8 @@ func (t Tenant) Customer(ctx context.Context, id string) (Customer, error) {
 	return c, nil
 }
 
-// Update changes what is not empty of a customer's name and e-mail address, in one statement, and
-// returns the customer as it then is; or ErrNotFound.
+// Update changes the non-empty fields of a customer in one statement and returns the result, or
+// ErrNotFound.
 func (t Tenant) Update(ctx context.Context, c Customer) (Customer, error) {
 	out := Customer{ID: c.ID}
 	n, err := t.each(ctx, `UPDATE customers SET name = COALESCE(NULLIF($3, ''), name), email = COALESCE(NULLIF($4, ''),
@@ -107,7 +106,7 @@ type Ticket struct {
 	OpenedBy   string `json:"-"` // the subject of the caller's token
 }
 
-// Open keeps a new ticket about a customer of the tenant, or answers ErrNotFound when there is no
+// Open stores a new ticket about a customer of the tenant, or returns ErrNotFound when there is no
 // such customer.
 func (t Tenant) Open(ctx context.Context, k Ticket) error {
 	n, err := t.each(ctx, `INSERT INTO tickets (tenant_id, id, customer_id, subject, body, opened_by, created_at)

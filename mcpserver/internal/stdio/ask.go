@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ask asks the process one thing under an id of the gateway's own, and waits for the answer. who
+// ask sends the process one request under an id of the gateway's own, and waits for the answer. who
 // may be nil.
 func (x *process) ask(ctx context.Context, method string, params json.RawMessage, who *pending) (reply, error) {
 	if who == nil {
@@ -35,7 +35,7 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 		return reply{}, context.Cause(ctx)
 	}
 	answered := func(r reply) (reply, error) {
-		for len(who.progress) > 0 { // that was told before
+		for len(who.progress) > 0 { // progress from before
 			who.told(<-who.progress)
 		}
 		return r, r.wrong
@@ -48,7 +48,7 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 			return answered(r)
 		case <-x.ended:
 			select {
-			case r := <-who.answer: // its last words
+			case r := <-who.answer: // its last answers
 				return answered(r)
 			default:
 				return reply{}, errEnded
@@ -60,7 +60,7 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 	}
 }
 
-// enter counts a request in, unless the process works on as many as it may.
+// enter counts a request in, unless the process has as many as it may.
 func (x *process) enter(who *pending) (int64, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -81,7 +81,7 @@ func (x *process) leave(id int64) {
 	x.forget(id)
 }
 
-// forget lets go of a request. x.mu is held.
+// forget removes a request. x.mu is held.
 func (x *process) forget(id int64) {
 	if w := x.pending[id]; w != nil {
 		delete(x.tokens, w.token)
@@ -89,15 +89,14 @@ func (x *process) forget(id int64) {
 	delete(x.pending, id)
 }
 
-// cancel tells the process that an answer is not needed any more.
+// cancel tells the process that a request is cancelled.
 func (x *process) cancel(id int64, why string) {
 	x.tell(mustJSON(map[string]any{
 		"jsonrpc": "2.0", "method": "notifications/cancelled", "params": map[string]any{"requestId": id, "reason": why},
 	}))
 }
 
-// withdraw cancels a client's request. Only its own grant can, and only when it is clear which is
-// meant.
+// withdraw cancels a client's request. Only its own grant can, and only when the id is unambiguous.
 func (x *process) withdraw(grant, id string) {
 	x.mu.Lock()
 	var meant []int64
@@ -117,7 +116,7 @@ func (x *process) withdraw(grant, id string) {
 	w.answer <- reply{fault: json.RawMessage(`{"code":-32603,"message":"cancelled"}`)}
 }
 
-// oneLine takes line breaks out of JSON: outside of its strings they mean nothing, and inside there
+// oneLine removes line breaks from JSON: outside of strings they have no meaning, and inside there
 // are none.
 func oneLine(raw json.RawMessage) []byte {
 	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
@@ -131,14 +130,13 @@ func oneLine(raw json.RawMessage) []byte {
 	}, raw)
 }
 
-// How much of what a process writes to its standard error goes to the log: so many bytes a line, so
-// many lines a minute.
+// The bounds of standard error in the log: bytes a line, lines a minute.
 const (
 	mostNote  = 1 << 10
 	mostNotes = 60
 )
 
-// relay brings what the process writes to its standard error into the log, bounded.
+// relay logs what the process writes to its standard error, bounded.
 func (x *process) relay(from io.Reader) {
 	lines := bufio.NewReaderSize(from, mostNote)
 	minute, notes, skipping := time.Time{}, 0, false
@@ -165,7 +163,7 @@ func (x *process) relay(from io.Reader) {
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic("child: a value that is no JSON: " + err.Error()) // a programmer broke it
+		panic("child: a value that is no JSON: " + err.Error()) // a programming error
 	}
 	return b
 }

@@ -27,10 +27,9 @@ type exchange struct {
 	streams bool // the answer has begun as a stream
 }
 
-// Serve answers one request of a caller with what its tenant's process says. The request was
-// checked: its body is one message. There is no session, and no stream beside a request's answer:
-// each stands alone, and its answer is one message, or a stream when the process tells of progress
-// first.
+// Serve answers a caller's request by its tenant's process. The body was checked and is one
+// message. There are no sessions, and no streams except a request's own answer, which is one
+// message, or a stream when the process reports progress first.
 func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	x := &exchange{Pool: p, w: w, r: r, c: c}
 	if r.Method != http.MethodPost {
@@ -72,8 +71,8 @@ func (x *exchange) serve() {
 	}
 }
 
-// own are methods that would change a process for all clients of its tenant, or that have a stream
-// of their own: no process gets them.
+// own reports methods that would affect all clients of a tenant's process, or that have a stream of
+// their own: they are not passed on.
 func own(method string) bool {
 	switch method {
 	case "initialize", "server/discover", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe",
@@ -83,8 +82,8 @@ func own(method string) bool {
 	return false
 }
 
-// notified takes a notification. One that cancels goes on under the id that the process knows; all
-// others are between the gateway and a client.
+// notified handles a notification. A cancellation is passed on under the id that the process knows;
+// all others concern the gateway and the client only.
 func (x *exchange) notified() {
 	if x.m.Method == "notifications/cancelled" && len(x.params) > 0 {
 		if p, id := x.running(x.c.TenantID), message.Value(x.params, "requestId"); p != nil && id != nil {
@@ -94,7 +93,8 @@ func (x *exchange) notified() {
 	x.w.WriteHeader(http.StatusAccepted)
 }
 
-// process is the caller's tenant's, to be released, or nil after it was said why there is none.
+// process returns the process of the caller's tenant, to be released, or nil after an error was
+// answered.
 func (x *exchange) process(ctx context.Context) *process {
 	p, wait, err := x.find(ctx, x.c.TenantID)
 	if err != nil {
@@ -116,7 +116,7 @@ func (x *exchange) explain(err error, wait time.Duration) {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errSlow):
 		status, err = http.StatusGatewayTimeout, errSlow
 	case errors.Is(err, context.Canceled):
-		err = errSlow // nobody reads it
+		err = errSlow // the process does not read
 	}
 	x.refuse(status, &message.Fault{Code: message.CodeInternal, Message: err.Error()})
 }
@@ -131,8 +131,8 @@ func (x *exchange) about(say func(*exchange, *hello)) {
 	}
 }
 
-// forward asks the process, and answers with what it answers. What it tells of progress goes to who
-// asked for it.
+// forward sends the request to the process and answers with its response. Progress goes to the
+// requesting client.
 func (x *exchange) forward() {
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
@@ -162,8 +162,8 @@ func (x *exchange) forward() {
 	}
 }
 
-// progress tells the caller how far its request is, under the token that it has shown (MCP,
-// "Progress"). The answer is a stream from the first time on.
+// progress sends progress to the caller under its own token (MCP, "Progress"). The answer is a
+// stream from then on.
 func (x *exchange) progress(shown json.RawMessage, about []byte) {
 	if !x.streams {
 		x.streams = true
@@ -174,14 +174,14 @@ func (x *exchange) progress(shown json.RawMessage, about []byte) {
 	x.event(append(append(append(b, ','), about[1:]...), '}'))
 }
 
-// event sends a message on the stream. Whether anybody reads it, the request's context says.
+// event sends a message on the stream. Whether it is read is known by the request's context.
 func (x *exchange) event(m []byte) {
 	_, _ = x.w.Write(message.Event(oneLine(m)))
-	_ = http.NewResponseController(x.w).Flush() // one that cannot is one that need not
+	_ = http.NewResponseController(x.w).Flush() // not every writer can flush
 }
 
-// fault passes an error of the process on. It is a message of the protocol, and stays as the
-// process said it, but for a code that the modern era does not have.
+// fault passes on an error of the process, unchanged except for a code that the modern era does not
+// have.
 func (x *exchange) fault(raw json.RawMessage) {
 	members, err := message.Members(raw)
 	code := 0
@@ -195,15 +195,15 @@ func (x *exchange) fault(raw json.RawMessage) {
 	x.write(message.Status(&x.m, &message.Fault{Code: code}, x.modern), "error", raw, code)
 }
 
-// codeNoResource is "resource not found" up to 2025-11-25; later it is one of bad params.
+// codeNoResource is "resource not found" up to 2025-11-25; later it is an invalid parameter.
 const codeNoResource = -32002
 
 func (x *exchange) answer(result json.RawMessage) { x.write(http.StatusOK, "result", result, 0) }
 
-// write writes an answer under the client's own id.
+// write answers under the client's own id.
 func (x *exchange) write(status int, name string, value json.RawMessage, code int) {
 	if code != 0 && code != message.CodeNoMethod && code != message.CodeParams && !x.modern {
-		status = http.StatusOK // an older client looks for an error of JSON-RPC in a 200
+		status = http.StatusOK // older clients expect JSON-RPC errors in a 200
 	}
 	b := make([]byte, 0, len(value)+len(x.m.ID)+40)
 	b = append(append(b, `{"jsonrpc":"2.0","id":`...), x.m.ID...)
@@ -216,7 +216,7 @@ func (x *exchange) write(status int, name string, value json.RawMessage, code in
 	message.Write(x.w, status, b)
 }
 
-// refuse answers in the process's place; the status 0 is that of the fault.
+// refuse answers in place of the process; status 0 is that of the fault.
 func (x *exchange) refuse(status int, f *message.Fault) {
 	httpd.Note(x.r.Context(), "refused", f.Message)
 	if x.streams {

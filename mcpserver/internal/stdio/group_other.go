@@ -4,7 +4,7 @@ package stdio
 
 import "os/exec"
 
-// Where there are no process groups, the process is ended alone.
+// Without process groups, only the process itself is ended.
 
 func group(*exec.Cmd) {}
 

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// group gives the process a group of its own, so that it can be ended with all that it starts.
+// group gives the process a process group, so that its children can be ended with it.
 func group(c *exec.Cmd) { c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// terminate asks the process and what it started to end. That they have already is as good.
+// terminate asks the process group to end; it may have ended already.
 func terminate(c *exec.Cmd) { _ = syscall.Kill(-c.Process.Pid, syscall.SIGTERM) }
 
-// kill ends the process and what it started.
+// kill ends the process group.
 func kill(c *exec.Cmd) { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }

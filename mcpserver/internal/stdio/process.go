@@ -27,24 +27,24 @@ type process struct {
 	tenant  string
 	command *exec.Cmd
 	began   time.Time
-	lines   chan []byte   // to its standard input
-	input   io.Closer     // closed to ask it to end
-	opened  chan struct{} // closed when it can be asked
+	lines   chan []byte   // for its standard input
+	input   io.Closer     // closed to make it end
+	opened  chan struct{} // closed when it accepts requests
 	ended   chan struct{} // closed when it has ended
-	halt    func()        // asks it to end; at most once
+	halt    func()        // makes it end; at most once
 
 	mu      sync.Mutex
-	users   int // who have it in hand
+	users   int // requests that hold it
 	next    int64
 	pending map[int64]*pending
-	tokens  map[string]*pending // those that ask to be told of progress
-	dropped map[string]bool     // kinds of lines that were reported
-	words   []string            // what it said last, and was no message
+	tokens  map[string]*pending // requests with a progress token
+	dropped map[string]bool     // kinds of dropped lines that were reported
+	words   []string            // its last lines that were no messages
 	end     error
 	hello   hello
 }
 
-// hello is what a process says of itself when it is opened.
+// hello is a process's answer to initialize.
 type hello struct {
 	Version      string                     `json:"protocolVersion"`
 	Capabilities map[string]json.RawMessage `json:"capabilities"`
@@ -54,27 +54,27 @@ type hello struct {
 
 // pending is a request that a process works on.
 type pending struct {
-	grant, id string // who asked, and under which id of theirs
+	grant, id string // the requesting grant, and its id of the request
 	answer    chan reply
-	token     string             // that the process tells of progress with; empty: it is not asked to
-	told      func(about []byte) // is given what it tells: params without the token
-	progress  chan []byte        // that was not given yet, the latest of it
+	token     string             // the gateway's progress token; empty: none
+	told      func(about []byte) // receives progress: params without the token
+	progress  chan []byte        // progress not delivered yet, the latest
 }
 
-// reply is a process's answer: one of the two, or why there is none.
+// reply is a result, an error, or why there is no answer.
 type reply struct {
 	result, fault json.RawMessage
 	wrong         error
 }
 
-// mostLines is how many lines may wait to be read by the process.
+// mostLines bounds the lines waiting for the process to read them.
 const mostLines = 64
 
-// lastWords is how long what a process wrote is still read after its end, when somebody whom it
-// started keeps its pipes open.
+// lastWords is how long output is still read after a process ended, when a child of it keeps its
+// pipes open.
 const lastWords = 500 * time.Millisecond
 
-// start starts a process, and opens it in the background.
+// start starts a process, and initializes it in the background.
 func (p *Pool) start(tenant string) (*process, error) {
 	command, err := p.command(tenant)
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *Pool) start(tenant string) (*process, error) {
 		return nil, err
 	}
 	x.input = input
-	// Pipes of our own: those of exec are closed only when everybody who inherited them is gone.
+	// exec's own pipes are closed only when every process that inherited them has ended.
 	outR, outW, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -114,9 +114,9 @@ func (p *Pool) start(tenant string) (*process, error) {
 	go x.write(input)
 	go func() {
 		err := x.command.Wait()
-		kill(x.command) // what it started ends with it
-		// Its last words are still in the pipes, which end when all who hold them are gone; who got
-		// out of reach is not waited for long.
+		kill(x.command) // its children end with it
+		// Its last output is in the pipes, which end when all holders have ended; a child that left
+		// the process group is not waited for long.
 		last := time.Now().Add(lastWords)
 		_, _ = outR.SetReadDeadline(last), errR.SetReadDeadline(last)
 		reading.Wait()
@@ -127,8 +127,8 @@ func (p *Pool) start(tenant string) (*process, error) {
 	return x, nil
 }
 
-// open shakes hands (MCP 2025-11-25, lifecycle). The client of the process is the gateway, which
-// offers it nothing.
+// open initializes the process (MCP 2025-11-25, lifecycle). The gateway is its client and declares
+// no capabilities.
 func (x *process) open() {
 	ctx, cancel := context.WithTimeout(context.Background(), x.pool.Limits.Start)
 	defer cancel()
@@ -152,7 +152,7 @@ func (x *process) open() {
 	close(x.opened)
 }
 
-// give notes why the process ends; the first reason counts.
+// give records why the process ends; the first reason counts.
 func (x *process) give(why error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -167,16 +167,16 @@ func (x *process) why() error {
 	return x.end
 }
 
-// errWriting says that a program did not read what was written to it.
+// errWriting says that a program did not read its input.
 var errWriting = errors.New("writing to it")
 
-// finish is called when it has ended: anyone who waits learns that it did.
+// finish is called when the process has ended, and wakes those that wait for it.
 func (x *process) finish(err error) {
 	if err == nil {
 		err = errors.New("it ended with exit code 0")
 	}
 	x.mu.Lock()
-	if x.end == nil || errors.Is(x.end, errWriting) { // it reads no more because it ended: how is said by the system
+	if x.end == nil || errors.Is(x.end, errWriting) { // it does not read because it ended: the exit status says how
 		x.end = err
 	}
 	why := fmt.Errorf("the program ended: %w", x.end)
@@ -190,7 +190,7 @@ func (x *process) finish(err error) {
 
 func (x *process) lived() time.Duration { return time.Since(x.began) }
 
-// idle says that nobody has it in hand.
+// idle reports whether no request holds it.
 func (x *process) idle() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -209,15 +209,14 @@ func (x *process) release() {
 	x.users--
 }
 
-// stop asks the process to end, and sees to it.
+// stop makes the process end, and waits for that.
 func (x *process) stop() { x.halt() }
 
-// grace is how long a process may take to end after its input, and again after it was asked by
-// signal.
+// grace is how long a process may take to end after its input was closed, and again after SIGTERM.
 const grace = 2 * time.Second
 
-// conclude ends the process (MCP, "Shutdown" of stdio): its input ends, then it is asked, then it
-// is made to, with all that it started.
+// conclude ends the process (MCP, "Shutdown" of stdio): close its input, then SIGTERM, then SIGKILL
+// to its group.
 func (x *process) conclude() {
 	_ = x.input.Close() // it may have ended already
 	for _, more := range []func(*exec.Cmd){terminate, kill} {
@@ -230,7 +229,7 @@ func (x *process) conclude() {
 	}
 }
 
-// write writes lines to the process, one after the other.
+// write writes lines to the process.
 func (x *process) write(to io.Writer) {
 	for {
 		select {
@@ -246,21 +245,21 @@ func (x *process) write(to io.Writer) {
 	}
 }
 
-// mostKept is how large a line's memory may be and be kept for the next one, in bytes.
+// mostKept bounds the line buffer that is reused, in bytes.
 const mostKept = 64 << 10
 
-// read reads the lines of the process. Of one that is longer than it may be only the id is kept: it
-// fails the request that it answers, and no other.
+// read reads the process's lines. Of a line that is too long only the id is kept: it fails the
+// request that it answers, and no other.
 func (x *process) read(from io.Reader) {
 	lines := bufio.NewReaderSize(from, 16<<10)
 	var line []byte
-	var long *message.Glance // of a line that is too long
+	var long *message.Glance // parses a line that is too long
 	for {
 		piece, err := lines.ReadSlice('\n')
 		switch {
 		case long != nil:
 			_, _ = long.Write(piece) // it never fails
-		case len(line)+len(piece) > x.pool.Limits.Line+1: // and its end
+		case len(line)+len(piece) > x.pool.Limits.Line+1: // and its line feed
 			long = &message.Glance{}
 			_, _ = long.Write(line)
 			_, _ = long.Write(piece)
@@ -286,13 +285,13 @@ func (x *process) read(from io.Reader) {
 	}
 }
 
-// How much is kept of what a process said last, in lines and bytes of each.
+// The bounds of the last lines that are kept.
 const (
 	mostWords = 5
 	mostWord  = 200
 )
 
-// said keeps what a process said that is no message, for its operator.
+// said keeps a line that is no message, for the operator.
 func (x *process) said(line []byte) {
 	words := text.Line(string(line[:min(len(line), mostWord)]), 0)
 	if words == "" {
@@ -305,7 +304,7 @@ func (x *process) said(line []byte) {
 	}
 }
 
-// drop says that something the process wrote goes to nobody: once for each kind of thing at WARN.
+// drop logs that a line was dropped: once at WARN for each kind.
 func (x *process) drop(what string) {
 	x.mu.Lock()
 	level := slog.LevelWarn
@@ -319,7 +318,7 @@ func (x *process) drop(what string) {
 		"tenant", x.tenant, "what", what)
 }
 
-// take takes one line of the process.
+// take handles one line of the process.
 func (x *process) take(line []byte) {
 	m, f := message.ParseServer(line)
 	switch {
@@ -343,8 +342,7 @@ func (x *process) take(line []byte) {
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...), `,"result":{}}`...))
 	case m.ID != nil:
 		x.drop("a request of its own")
-		// There is nobody to ask: the process is the whole tenant's, and no client of it is this
-		// request's.
+		// There is no client to ask: the process is the whole tenant's.
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...),
 			`,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
 	case m.Method == "notifications/progress":
@@ -354,7 +352,7 @@ func (x *process) take(line []byte) {
 	}
 }
 
-// fail fails the request that an answer is to which cannot be passed on.
+// fail fails the request whose answer cannot be passed on.
 func (x *process) fail(id json.RawMessage, why error) {
 	if id != nil {
 		x.settle(id, reply{wrong: why})
@@ -373,7 +371,7 @@ func (x *process) deliver(id json.RawMessage, line []byte) {
 		case "result":
 			r.result = append(json.RawMessage(nil), m.Value...)
 		case "error":
-			if string(m.Value) != "null" { // as some write it beside every result
+			if string(m.Value) != "null" { // some programs write null beside every result
 				r.fault = append(json.RawMessage(nil), m.Value...)
 			}
 		}
@@ -384,12 +382,11 @@ func (x *process) deliver(id json.RawMessage, line []byte) {
 	x.settle(id, r)
 }
 
-// settle passes a reply to its request. One without a request is dropped, as is one that
-// nobody waits for any more.
+// settle passes a reply to its request, or drops it when there is none or no one waits any more.
 func (x *process) settle(id json.RawMessage, r reply) {
 	text := string(id)
 	if id[0] == '"' {
-		text = message.Text(id) // a program may have made a string of the number
+		text = message.Text(id) // a program may have turned the number into a string
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	x.mu.Lock()
@@ -405,7 +402,7 @@ func (x *process) settle(id json.RawMessage, r reply) {
 	}
 }
 
-// tell sends a line that nobody waits for, unless the process does not read.
+// tell sends a line without an answer, unless the process does not read.
 func (x *process) tell(line []byte) {
 	select {
 	case x.lines <- line:

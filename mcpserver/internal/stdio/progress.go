@@ -6,15 +6,13 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// How much of a request's progress waits for a caller that does not keep up, and how large one may
-// be, in bytes.
+// The bounds of progress for a caller that reads slowly: notifications, and bytes of each.
 const (
 	mostProgress  = 8
 	largeProgress = 16 << 10
 )
 
-// report gives what the process tells of progress to the one request whose token it has. All else
-// goes to nobody.
+// report passes progress to the one request with its token, and drops all other.
 func (x *process) report(line []byte) {
 	if len(line) > largeProgress {
 		x.drop("progress that is too long")
@@ -42,7 +40,7 @@ func (x *process) report(line []byte) {
 				sent = true
 			default:
 				select {
-				case <-w.progress: // the oldest makes room
+				case <-w.progress: // the oldest is dropped
 				default:
 				}
 			}

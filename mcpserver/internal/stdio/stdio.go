@@ -1,10 +1,9 @@
-// Package stdio owns servers behind the gateway that are programs and speak MCP on standard input
-// and output: one process for each tenant, its beginning and its end, and the bridge between its
-// lines and Streamable HTTP.
+// Package stdio runs servers behind the gateway that are programs speaking MCP on standard input
+// and output: one process for each tenant, and the bridge between its lines and Streamable HTTP.
 //
-// A process serves all clients of its tenant and no other tenant's. What clients say of themselves
-// ends here: the gateway opens each process once, asks under request ids of its own, and gives each
-// answer to anyone who asked.
+// A process serves all clients of its tenant and of no other. The gateway is its client: it
+// initializes each process once, uses request ids of its own, and passes each answer to its
+// request.
 package stdio
 
 import (
@@ -21,14 +20,14 @@ import (
 	"time"
 )
 
-// Limits bound the processes. Fields that are zero get the value that their comment names.
+// Limits bound the processes. Zero fields get the default that their comment names.
 type Limits struct {
-	Processes int           // at once, of all tenants; default 16
-	Pending   int           // requests that one process works on at once; default 32
+	Processes int           // concurrent processes of all tenants; default 16
+	Pending   int           // concurrent requests of one process; default 32
 	Line      int           // bytes of a line, which is one message; default 8 MiB
-	Start     time.Duration // until a process is opened; default 30 seconds
-	Answer    time.Duration // until an answer, from the question or the last progress on; default 60 seconds
-	Idle      time.Duration // after which a process is stopped that nobody needs; default 10 minutes
+	Start     time.Duration // until a process is initialized; default 30 seconds
+	Answer    time.Duration // until an answer, since the request or the last progress; default 60 seconds
+	Idle      time.Duration // after which an unused process is stopped; default 10 minutes
 }
 
 func (l Limits) filled() Limits {
@@ -51,26 +50,26 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// Config says how to start a process.
+// Config configures the processes of a server.
 type Config struct {
 	Name string // for the log
 	// Command is the program and its arguments. There is no shell. {tenant} in an argument is the
 	// tenant's id, and {state} the tenant's folder below StateFolder.
 	Command []string
-	// Directory is where it works, with the same words. Default: the tenant's folder below
-	// StateFolder, or where the gateway works.
+	// Directory is the working directory, with the same placeholders. Default: the tenant's folder
+	// below StateFolder, or the gateway's directory.
 	Directory string
-	// StateFolder is a folder in which each tenant has a folder of its own, for its owner alone,
-	// made when a process starts. It is the process's HOME, and TMPDIR is in it, unless Environment
-	// has them. Empty: there is none, and {state} is empty.
+	// StateFolder contains a folder for each tenant, readable by its owner only, created when a
+	// process starts. It is the process's HOME, and TMPDIR is in it, unless Environment has them.
+	// Empty: there is none, and {state} is empty.
 	StateFolder string
-	// Environment is all that it gets of the environment, as NAME=value, with the same words in the
-	// values; TenantVariable is set beside it.
+	// Environment is the whole environment, as NAME=value, with the same placeholders in values;
+	// TenantVariable is added.
 	Environment    []string
 	TenantVariable string // empty: none
 	Limits         Limits
-	// Trouble is told why a process does not start or has ended, in words for the operator. Nil:
-	// nobody is.
+	// Trouble is called with why a process does not start or has ended, for the operator. May be
+	// nil.
 	Trouble func(error)
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: nothing is logged
@@ -82,18 +81,18 @@ type Pool struct {
 	mu     sync.Mutex
 	slots  map[string]*slot
 	closed bool
-	works  sync.WaitGroup // processes, until they have ended
+	works  sync.WaitGroup // running processes
 }
 
-// slot is a tenant's place.
+// slot is a tenant's process and its state.
 type slot struct {
-	process *process // nil: none runs
+	process *process // nil: not running
 	used    time.Time
-	crashes int       // in a row
-	until   time.Time // before then none is started
+	crashes int       // consecutive
+	until   time.Time // not started before
 }
 
-// Errors of a tenant's process that is not to be had.
+// The errors when a tenant's process is not available.
 var (
 	errTenant = errors.New("this organisation's name is not one that a process can be given")
 	errFull   = errors.New("too many processes of the server behind this gateway run; try again")
@@ -105,7 +104,7 @@ var (
 	errBusy   = errors.New("the server behind this gateway has all that it can do; try again")
 )
 
-// New makes a pool. Nothing is started yet.
+// New returns a pool without starting anything.
 func New(c Config) *Pool {
 	c.Limits = c.Limits.filled()
 	if c.Now == nil {
@@ -120,17 +119,16 @@ func New(c Config) *Pool {
 	return &Pool{Config: c, slots: map[string]*slot{}}
 }
 
-// IsTenant says whether a tenant's id can be given to a process: as a word of its arguments, its
-// environment and its paths, it must be nothing else: a-z, 0-9 and hyphens, and no option of
-// anything.
+// IsTenant reports whether a tenant's id is safe in arguments, environment and paths: a-z, 0-9 and
+// hyphens, and not like an option.
 func IsTenant(id string) bool {
 	return id != "" && len(id) <= 64 && id[0] != '-' && !strings.ContainsFunc(id, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
 	})
 }
 
-// find is the tenant's process, started if there is none; release it after use, so that nobody
-// stops it before. wait says when to try again.
+// find returns the tenant's process, starting it if necessary; release it after use. wait says when
+// to retry after an error.
 func (p *Pool) find(ctx context.Context, tenant string) (_ *process, wait time.Duration, err error) {
 	if !IsTenant(tenant) {
 		return nil, 0, errTenant
@@ -155,7 +153,7 @@ func (p *Pool) find(ctx context.Context, tenant string) (_ *process, wait time.D
 	}
 }
 
-// take is the tenant's process, which may not be open yet, held.
+// take returns the tenant's process, held, which may not be initialized yet.
 func (p *Pool) take(tenant string) (*process, time.Duration, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +189,7 @@ func (p *Pool) take(tenant string) (*process, time.Duration, error) {
 	return x, 0, nil
 }
 
-// running is the tenant's process, or nil when none runs.
+// running returns the tenant's process, or nil.
 func (p *Pool) running(tenant string) *process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,12 +199,11 @@ func (p *Pool) running(tenant string) *process {
 	return nil
 }
 
-// How long is waited before a process that ended by itself is started again: twice as long each
-// time.
+// How long to wait before a process that ended by itself is started again, doubling each time.
 const (
 	firstBackoff = time.Second
 	mostBackoff  = time.Minute
-	steady       = time.Minute // one that ran so long is a good one again
+	steady       = time.Minute // after running this long the delay begins again
 )
 
 func (s *slot) fail(now time.Time) time.Duration {
@@ -216,8 +213,8 @@ func (s *slot) fail(now time.Time) time.Duration {
 	return wait
 }
 
-// makeRoom stops the process that was idle longest when there are as many as may be, and says
-// whether there is room.
+// makeRoom stops the longest idle process when the bound is reached, and reports whether there is
+// room.
 func (p *Pool) makeRoom() bool {
 	running := 0
 	var oldest *slot
@@ -237,11 +234,11 @@ func (p *Pool) makeRoom() bool {
 		return false
 	}
 	oldest.process.stop()
-	oldest.process = nil // its place is free; tend waits for its end
+	oldest.process = nil // its slot is free; tend waits for its end
 	return true
 }
 
-// tend waits for the end of a process, and stops it when nobody has needed it for long.
+// tend waits for the end of a process, and stops it when idle.
 func (p *Pool) tend(s *slot, x *process) {
 	tick := time.NewTicker(min(p.Limits.Idle/4+time.Millisecond, time.Minute))
 	defer tick.Stop()
@@ -258,7 +255,7 @@ func (p *Pool) tend(s *slot, x *process) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if s.process != x {
-				return // it was told to end
+				return // it was stopped
 			}
 			s.process = nil
 			if x.lived() >= steady {
@@ -272,7 +269,7 @@ func (p *Pool) tend(s *slot, x *process) {
 	}
 }
 
-// State says how the processes fare: "ok", or that some do not start.
+// State returns "ok", or that some processes do not start.
 func (p *Pool) State() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -300,7 +297,7 @@ func (p *Pool) Close() error {
 	return nil
 }
 
-// command is what is run for a tenant. Its folder is there afterwards.
+// command returns the command for a tenant, after creating its folder.
 func (p *Pool) command(tenant string) (*exec.Cmd, error) {
 	var state string
 	if p.StateFolder != "" {
@@ -316,9 +313,10 @@ func (p *Pool) command(tenant string) (*exec.Cmd, error) {
 	}
 	c := exec.Command(words[0], words[1:]...)
 	c.Dir = cmp.Or(fill(p.Directory), state)
-	c.Env = []string{} // nil would be the gateway's own, secrets and all
+	c.Env = []string{} // nil would be the gateway's own environment with its secrets
 	if state != "" {
-		c.Env = append(c.Env, "HOME="+state, "TMPDIR="+filepath.Join(state, "tmp")) // of a name twice, the last counts
+		c.Env = append(c.Env, "HOME="+state,
+			"TMPDIR="+filepath.Join(state, "tmp")) // the last of a repeated name counts
 	}
 	for _, v := range p.Environment {
 		name, value, _ := strings.Cut(v, "=")

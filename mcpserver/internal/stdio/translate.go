@@ -7,10 +7,9 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// bare is params without what is between the client and the gateway: in _meta, what the modern era
-// says in each request. Where the client has shown a token for progress, the process gets one that
-// was made for this request alone: two clients may both have made up the same, and no process can
-// guess another's.
+// bare returns params without what concerns only the client and the gateway: in _meta, what the
+// modern era sends in each request. A client's progress token is replaced by one made for this
+// request, because two clients may use the same, and no process may guess another's.
 func bare(params json.RawMessage, token *string) (_, shown json.RawMessage) {
 	members, err := message.Members(params)
 	if err != nil {
@@ -48,16 +47,16 @@ func bare(params json.RawMessage, token *string) (_, shown json.RawMessage) {
 	return params, nil
 }
 
-// mostToken bounds a client's token for progress, in bytes.
+// mostToken bounds a client's progress token, in bytes.
 const mostToken = 1024
 
-// isToken says whether a value is a token for progress: a string or a number.
+// isToken reports whether a value is a progress token: a string or a number.
 func isToken(v json.RawMessage) bool {
 	return len(v) <= mostToken && (v[0] == '"' || isNumber(v))
 }
 
-// modernized makes a result of the older era one of the modern: what is complete says so, and what
-// can be kept says for how long (not at all) and for whom (the one who asked).
+// modernized turns a result of the older era into one of the modern: a complete result says so, and
+// a cacheable one that it may not be cached and is for this caller only.
 func modernized(method string, result, info json.RawMessage) json.RawMessage {
 	members, err := message.Members(result)
 	if err != nil {
@@ -84,8 +83,8 @@ func modernized(method string, result, info json.RawMessage) json.RawMessage {
 	return message.Object(members)
 }
 
-// capabilities are those of the process that go through the bridge: what can be asked, and nothing
-// that is told unasked.
+// capabilities returns those of the process that the bridge supports: requests, and nothing
+// unsolicited.
 func (h *hello) capabilities() map[string]any {
 	open := map[string]any{}
 	for _, name := range []string{"tools", "prompts", "resources", "completions"} {
@@ -96,9 +95,9 @@ func (h *hello) capabilities() map[string]any {
 	return open
 }
 
-// initialized opens for an older client. It is told its own version when the process knows that one
-// or a later: what is between differs in what may be there, not in what is asked. What it is told
-// is a version that is accepted afterwards, whatever the process speaks.
+// initialized answers initialize of an older client. It gets its own version when the process knows
+// that one or a later, because they differ in what may be present, not in what is asked; and a
+// version that is accepted afterwards in any case.
 func (x *exchange) initialized(h *hello) {
 	if x.m.Version == "" {
 		x.refuse(0, message.BadParams("protocolVersion is missing"))
@@ -119,7 +118,7 @@ func (x *exchange) initialized(h *hello) {
 	}{version, h.capabilities(), h.info(), h.Instructions}))
 }
 
-// discovered says what the server is (MCP 2026-07-28, server/discover).
+// discovered answers server/discover (MCP 2026-07-28).
 func (x *exchange) discovered(h *hello) {
 	x.answer(mustJSON(struct {
 		Type         string          `json:"resultType"`
@@ -133,7 +132,7 @@ func (x *exchange) discovered(h *hello) {
 		map[string]any{message.MetaServerInfo: h.info()}}))
 }
 
-// info is the process's name, or an empty one when it has none.
+// info returns the process's name, or an empty one.
 func (h *hello) info() json.RawMessage {
 	if len(h.Info) == 0 {
 		return json.RawMessage(`{"name":"","version":""}`)

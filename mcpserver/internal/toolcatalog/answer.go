@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/strictjson"
 )
 
-// answer is a whole answer in memory: the server is asked as a handler, however it is reached.
+// answer is a whole answer in memory: the server is called as a handler, however it is reached.
 type answer struct {
 	header http.Header
 	status int
@@ -34,11 +34,11 @@ func (a *answer) Write(p []byte) (int, error) {
 	return a.body.Write(p)
 }
 
-// Flush implements http.Flusher; there is nobody to hurry for.
+// Flush implements http.Flusher and does nothing.
 func (a *answer) Flush() {}
 
-// find finds the result of a request, in JSON or in a stream. left are entries of its lists that
-// cannot be read.
+// find returns the result of a request, in JSON or in a stream. left are list entries that cannot
+// be read.
 func (a *answer) find(id string) (result json.RawMessage, left []json.RawMessage, err error) {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	messages := [][]byte{a.body.Bytes()}
@@ -69,7 +69,7 @@ func (a *answer) find(id string) (result json.RawMessage, left []json.RawMessage
 	return nil, nil, fmt.Errorf("%w: it answers with the status %d", ErrNoServer, a.status)
 }
 
-// data are the data of a stream's events.
+// data returns the data of a stream's events.
 func data(stream []byte) [][]byte {
 	var all [][]byte
 	var event []byte

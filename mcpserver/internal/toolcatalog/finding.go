@@ -9,9 +9,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/text"
 )
 
-// Suspicions says what about a tool's texts is made for an agent and not for a person: characters
-// that nobody sees, and words that tell the reader what to do. It finds the clumsy; it proves
-// nothing about the others.
+// Suspicions returns what in a tool's texts is meant for an agent and hidden from a person:
+// invisible characters, and phrases that give instructions. It finds obvious cases only.
 func Suspicions(t Tool) []string {
 	var found, alone []string
 	say := func(what string) {
@@ -37,7 +36,7 @@ func Suspicions(t Tool) []string {
 			}
 		}
 	}
-	if len(found) > 0 { // beside something else they say more of it
+	if len(found) > 0 { // suspicious only together with another finding
 		for _, phrase := range alone {
 			say(fmt.Sprintf("text like an instruction: %q", phrase))
 		}
@@ -45,11 +44,10 @@ func Suspicions(t Tool) []string {
 	return found
 }
 
-// common are phrases that stand in honest descriptions, too: by themselves they are no finding.
+// common returns phrases that occur in honest descriptions too: alone they are no finding.
 func common() []string { return []string{"you must", "api key"} }
 
-// texts are all that an agent may read of a tool: those in its schemas, and of what is not known
-// here, too.
+// texts returns all that an agent may read of a tool: schemas and unknown members too.
 func (t Tool) texts() []string { return gather(t.whole, nil) }
 
 func gather(v any, into []string) []string {
@@ -68,7 +66,7 @@ func gather(v any, into []string) []string {
 	return into
 }
 
-// kindOf says what kind of character this is that must not be shown.
+// kindOf returns the kind of a character that must not be shown.
 func kindOf(c rune) string {
 	switch {
 	case c >= 0xE0000 && c <= 0xE007F:
@@ -85,7 +83,7 @@ func kindOf(c rune) string {
 	return "character that shows nothing"
 }
 
-// phrases are what descriptions say that want to steer an agent past its person.
+// phrases returns phrases of descriptions that try to bypass the person.
 func phrases() []string {
 	return []string{
 		"ignore previous", "ignore all", "ignore any", "ignore the above", "disregard", "forget your", "override your",

@@ -9,20 +9,20 @@ import (
 	"path/filepath"
 )
 
-// Lock is what was approved: the fingerprints of tools, by upstream and name.
+// Lock is what was approved: fingerprints of tools, by server and name.
 type Lock struct {
 	Version   int                          `json:"version"`
 	Upstreams map[string]map[string]string `json:"upstreams"`
 }
 
-// lockVersion is the form of lock files that is read and written. Those of version 1 have
-// fingerprints of less than the whole tool: what was approved by them counts as not looked at.
+// lockVersion is the version of lock files. Those of version 1 have fingerprints of a part of the
+// tool: they approve nothing.
 const lockVersion = 2
 
-// NewLock is a lock by which nothing was approved.
+// NewLock returns a lock that approves nothing.
 func NewLock() Lock { return Lock{Version: lockVersion, Upstreams: map[string]map[string]string{}} }
 
-// ReadLock reads a lock file. Where there is none, nothing was approved.
+// ReadLock reads a lock file. A missing one approves nothing.
 func ReadLock(path string) (Lock, error) {
 	l := NewLock()
 	text, err := os.ReadFile(path)
@@ -47,7 +47,7 @@ func ReadLock(path string) (Lock, error) {
 	return l, nil
 }
 
-// Approve puts tools in place of those that were approved of an upstream before.
+// Approve replaces the approved tools of a server.
 func (l Lock) Approve(upstream string, tools []Tool) {
 	approved := map[string]string{}
 	for _, t := range tools {

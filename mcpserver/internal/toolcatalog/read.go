@@ -16,15 +16,15 @@ import (
 
 // Offer is what a server offers.
 type Offer struct {
-	Name      string // of the server, as it says itself
+	Name      string // the server's name for itself
 	Version   string
-	Modern    bool // it speaks 2026-07-28
+	Modern    bool // it supports 2026-07-28
 	Tools     []Tool
-	Unread    []string // names of what cannot be read, which is left out
+	Unread    []string // names of entries that cannot be read and are left out
 	Prompts   []string
 	Resources []string // URIs
 	Templates []string // of URIs
-	Completes bool     // it completes arguments
+	Completes bool     // it supports completion
 }
 
 const (
@@ -33,22 +33,22 @@ const (
 	mostAnswer = 16 << 20
 )
 
-// ErrNoServer says that what answers is no MCP server.
+// ErrNoServer says that the URL or program is no MCP server.
 var ErrNoServer = errors.New("what answers there is no MCP server")
 
-// Read asks a server what it offers. It tries the modern era first, and then opens a session as
-// older clients do.
+// Read asks a server what it offers. It tries the modern era first, and then initializes a session
+// as older clients do.
 func Read(ctx context.Context, server http.Handler) (Offer, error) {
 	return inEitherEra(&reader{ctx: ctx, server: server}, (*reader).whole)
 }
 
-// Tools asks a server for its tools alone.
+// Tools asks a server for its tools only.
 func Tools(ctx context.Context, server http.Handler) (Offer, error) {
 	return inEitherEra(&reader{ctx: ctx, server: server}, (*reader).toolsAlone)
 }
 
-// inEitherEra reads as a newer client, and as an older one if the server, for all that it says when
-// it is discovered, does not speak that revision (go-sdk 1.8.0 with sessions).
+// inEitherEra reads as a newer client, and again as an older one if the server, despite
+// server/discover, does not support that revision (go-sdk 1.8.0 with sessions).
 func inEitherEra(c *reader, read func(*reader) (Offer, error)) (Offer, error) {
 	o, err := read(c)
 	var told *refusal
@@ -133,16 +133,16 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("the server refuses with %d: %.200s", r.Code, r.Message)
 }
 
-// reader is a small client. It asks one thing after the other.
+// reader is a small sequential client.
 type reader struct {
 	ctx     context.Context
 	server  http.Handler
-	older   bool // it is not asked as a newer client asks
+	older   bool // use the older era
 	modern  bool
 	version string
 	session string
 	id      int
-	unread  []string // names of what cannot be read
+	unread  []string // names of entries that cannot be read
 }
 
 type identity struct {
@@ -150,7 +150,7 @@ type identity struct {
 	Version string `json:"version"`
 }
 
-// open finds out which era the server speaks, and opens a session where it is the older one.
+// open determines the server's era, and opens a session in the older one.
 func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 	var hello struct {
 		Version      string                     `json:"protocolVersion"`
@@ -164,12 +164,11 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 		c.modern = false
 	} else if err := c.ask("server/discover", nil, &hello); err == nil &&
 		slices.Contains(hello.Supported, message.Modern) {
-		// one that does not say its name has none
+		// a server may have no name
 		_ = strictjson.Unmarshal(hello.Meta[message.MetaServerInfo], &hello.Info)
 		return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
 	}
-	// one that does not discover, or does and lists older revisions alone (go-sdk 1.8.0 with
-	// sessions)
+	// it has no server/discover, or lists older revisions only (go-sdk 1.8.0 with sessions)
 	c.modern, c.version = false, ""
 	err := c.ask("initialize", map[string]any{
 		"protocolVersion": message.NewestLegacy, "capabilities": map[string]any{},
@@ -189,7 +188,7 @@ func (c *reader) open() (Offer, map[string]json.RawMessage, error) {
 	return Offer{Name: hello.Info.Name, Version: hello.Info.Version}, hello.Capabilities, nil
 }
 
-// close ends the session, if there is one; a server that keeps it has its own clock.
+// close ends the session, if there is one; otherwise the server's timeout does.
 func (c *reader) close() {
 	if c.session != "" {
 		_, _ = c.send(http.MethodDelete, "", nil)
@@ -226,7 +225,7 @@ func (c *reader) list(method, member string, each func(json.RawMessage) error) e
 	return fmt.Errorf("%s has more than %d pages", method, mostPages)
 }
 
-// ask asks one thing and reads its result.
+// ask sends one request and reads its result.
 func (c *reader) ask(method string, params map[string]any, into any) error {
 	if params == nil {
 		params = map[string]any{}
@@ -257,8 +256,8 @@ func (c *reader) ask(method string, params map[string]any, into any) error {
 	return nil
 }
 
-// serve lets the server answer. It is a handler, which says by a panic that its answer was broken
-// off (http.ErrAbortHandler).
+// serve calls the server's handler, which panics with http.ErrAbortHandler when an answer is
+// aborted.
 func serve(server http.Handler, a *answer, r *http.Request) (err error) {
 	defer func() {
 		switch p := recover(); p {
@@ -273,7 +272,7 @@ func serve(server http.Handler, a *answer, r *http.Request) (err error) {
 	return nil
 }
 
-// send sends a request to the server and waits for the whole answer.
+// send sends a request and waits for the whole answer.
 func (c *reader) send(method, called string, body []byte) (*answer, error) {
 	r, err := http.NewRequestWithContext(c.ctx, method, "http://upstream/", bytes.NewReader(body))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package toolcatalog owns what a server behind the gateway offers: reading it, telling one version
-// of a tool from another, and seeing what is wrong with it.
+// Package toolcatalog reads what a server behind the gateway offers, fingerprints its tools, and
+// finds what is wrong with them.
 package toolcatalog
 
 import (
@@ -28,8 +28,8 @@ type Tool struct {
 	whole any // all of it, as JSON
 }
 
-// ReadTool reads a tool as a server lists it. One with a member that differs from a known one only
-// by case is no tool: somebody else could read it otherwise.
+// ReadTool reads a listed tool. A member that differs from a known one only by case is an error,
+// because another reader could understand it differently.
 func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	members, err := message.Members(raw)
 	if err != nil {
@@ -58,7 +58,7 @@ func ReadTool(raw json.RawMessage) (t Tool, err error) {
 	return t, err
 }
 
-// Mirrors says which top-level arguments a call repeats in headers, and how each is called after
+// Mirrors returns the top-level arguments that a call repeats in headers, with their names after
 // "Mcp-Param-" (MCP 2026-07-28, "x-mcp-header").
 func (t Tool) Mirrors() map[string]string {
 	var schema struct {
@@ -83,32 +83,31 @@ func (t Tool) Mirrors() map[string]string {
 	return mirrors
 }
 
-// Fingerprint tells one version of a tool from another: the SHA-256 of all that its server says of
-// it, known to us or not. It counts by what is said, not by how it is written.
+// Fingerprint returns the SHA-256 of all that the server says of a tool, known members or not,
+// independent of how it is written.
 func (t Tool) Fingerprint() string {
-	canonical, err := json.Marshal(t.whole) // members in order, no spaces
+	canonical, err := json.Marshal(t.whole) // members sorted, no spaces
 	if err != nil {
-		panic("inventory: a tool that is no JSON: " + err.Error()) // a programmer broke it
+		panic("inventory: a tool that is no JSON: " + err.Error()) // a programming error
 	}
 	sum := sha256.Sum256(canonical)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// writing are the verbs that begin the names of tools that change something.
+// writing are verbs that begin the names of tools that change something.
 const writing = " add append approve archive assign cancel clear close commit copy create delete deploy disable drop " +
 	"edit enable execute exec insert install invite kill merge modify move " +
 	"patch post publish push put remove rename replace reset restart run save send set share start stop submit " +
 	"toggle trigger uninstall update upload upsert write "
 
-// Writes guesses whether a tool changes something: as it says of itself, or else by the verbs of
-// its name. A guess errs on the side of caution: a tool that says nothing and has no reading verb
-// counts as writing.
+// Writes guesses whether a tool changes something: by its annotations, or else by the verbs of its
+// name. A tool without annotations and without a reading verb counts as writing.
 func (t Tool) Writes() bool {
 	a := t.Annotations
 	words := strings.Fields(strings.ToLower(split(t.Name)))
 	for _, w := range words {
 		if strings.Contains(writing, " "+w+" ") {
-			return true // whatever it says: a hint that it only reads is the server's word
+			return true // despite readOnlyHint, which the server may claim
 		}
 	}
 	switch {
@@ -125,11 +124,11 @@ func (t Tool) Writes() bool {
 	return true
 }
 
-// reading are the verbs that begin the names of tools that change nothing.
+// reading are verbs that begin the names of tools that change nothing.
 const reading = " browse check count describe echo explain fetch find get list look lookup preview query read " +
 	"retrieve search show status summarize tree validate view "
 
-// split puts spaces between the words of a name, in whatever way they are joined.
+// split separates the words of a name by spaces, however they are joined.
 func split(name string) string {
 	var b strings.Builder
 	lower := false

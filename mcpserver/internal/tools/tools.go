@@ -1,4 +1,4 @@
-// Package tools owns the companion tools, each with the scope it asks for.
+// Package tools implements the demo tools, each with its scope.
 package tools
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/message"
 )
 
-// The scopes that open the tools.
+// The scopes of the tools.
 const (
 	ReadCustomers  = "customers:read"
 	WriteCustomers = "customers:write"
@@ -20,18 +20,18 @@ const (
 	ReadKnowledge  = "knowledge:read"
 )
 
-// All returns the companion tools over a database. Each tool's Bind captures the view of the
-// caller's tenant: no argument can name another.
+// All returns the demo tools over a database. Each tool's Bind captures the view of the caller's
+// tenant: no argument can name another.
 func All(d *demo.DB) []mcp.Tool {
 	return []mcp.Tool{readCustomer(d), updateCustomer(d), createTicket(d), searchKnowledgeBase(d)}
 }
 
-// errNoCustomer is what an agent is told when the tenant has no such customer, whichever tenant may
-// have one.
+// errNoCustomer is the tool error when the tenant has no such customer, whether or not another
+// tenant has.
 var errNoCustomer = mcp.ToolError{Message: "There is no customer of this id. Check the id with the person who gave " +
 	"it to you."}
 
-// explain turns the data's errors into the agent's.
+// explain turns errors of the data into tool errors.
 func explain(err error) error {
 	if errors.Is(err, demo.ErrNotFound) {
 		return errNoCustomer
@@ -39,8 +39,8 @@ func explain(err error) error {
 	return err
 }
 
-// arguments are what a tool was given. Their names were held against the input schema by mcp, each
-// exactly and once; their values are checked here.
+// arguments are a tool's arguments. Package mcp has checked their names against the input schema;
+// their values are checked here.
 type arguments []message.Member
 
 func read(raw json.RawMessage) (arguments, error) {
@@ -51,11 +51,11 @@ func read(raw json.RawMessage) (arguments, error) {
 	return members, nil
 }
 
-// value is an argument as it was written; nil: it was not given.
+// value returns an argument as written, or nil.
 func (a arguments) value(name string) json.RawMessage { return message.Find(a, name) }
 
-// text reads a text argument, "" when it was not given, and checks it: its length in characters,
-// and no character that could not be shown.
+// text reads a string argument ("" when absent), and checks its length in characters and that it
+// has no hidden characters.
 func (a arguments) text(name string, least, most int, into *string) error {
 	if v := a.value(name); v != nil {
 		if v[0] != '"' {
@@ -77,7 +77,7 @@ func (a arguments) text(name string, least, most int, into *string) error {
 
 func invalid(reason string) error { return mcp.InvalidArguments{Reason: reason} }
 
-// structured is a result as data, with the same data as text for clients that read only that.
+// structured returns a result as data, and as text for clients that read only that.
 func structured(v any) (mcp.Result, error) {
 	b, err := json.Marshal(v)
 	if err != nil {

@@ -15,9 +15,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// passes are the headers of a request that the server gets. All others are the caller's and the
-// gateway's own: Authorization, Cookie, DPoP, Forwarded and its like never go on, nor does what
-// nobody has thought of yet.
+// passes are the request headers that the server gets. All others are dropped: Authorization,
+// Cookie, DPoP, Forwarded and unknown ones.
 var passes = [...]string{
 	"Accept", "Content-Type", "Last-Event-Id", "Mcp-Method", "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id",
 	"Traceparent", "Tracestate",
@@ -41,23 +40,22 @@ func requestHeader(from http.Header) http.Header {
 	return h
 }
 
-// returns are the headers of an answer that the caller gets: no cookie, no redirect, no challenge
-// of a server that the caller does not know.
+// returns are the response headers that the caller gets: no cookie, redirect or challenge.
 var returns = [...]string{"Content-Type", "Mcp-Protocol-Version", "Mcp-Session-Id", "Retry-After"}
 
-// answer is the server's answer on its way back.
+// answer is a server's response being passed on.
 type answer struct {
 	*Server
 	w http.ResponseWriter
 	r *http.Request
 	sent
 	response *http.Response
-	ctx      context.Context // ends with the request, and when no piece comes for long
-	report   func(outcome)   // how the server was found; once
-	touch    func()          // a piece has come
+	ctx      context.Context // ends with the request, or when no data comes for long
+	report   func(outcome)   // called once with how the server was found
+	touch    func()          // called for each piece of data
 }
 
-// pass sends the answer on, or says in its place that it is none.
+// pass passes the response on, or answers an error in its place.
 func (a *answer) pass() {
 	status := a.response.StatusCode
 	kind := message.Kind(a.response.Header)
@@ -65,7 +63,7 @@ func (a *answer) pass() {
 		a.Trouble(why)
 	}
 	switch {
-	case a.silent && status >= 200 && status < 300: // whatever its body is (MCP, "Sending Messages to the Server")
+	case a.silent && status >= 200 && status < 300: // the body is ignored (MCP, "Sending Messages to the Server")
 		a.report(good)
 		a.head()
 		a.w.Header().Del("Content-Type")
@@ -80,9 +78,8 @@ func (a *answer) pass() {
 		a.refuse(bad, errDown)
 	case status >= 300 && status < 400, status == http.StatusUnauthorized, status == http.StatusForbidden,
 		status == http.StatusProxyAuthRequired, status >= 500:
-		// A redirect is neither followed nor passed on. A 401 of the server's is about what the
-		// gateway shows it: passed on, it would send the caller's client to an issuer that is not
-		// ours.
+		// A redirect is neither followed nor passed on. A server's 401 is about the gateway's
+		// credential: passed on, it would send the client to another issuer.
 		a.refuse(good, errRefuses)
 	case kind == "text/event-stream" && status == http.StatusOK:
 		a.stream()
@@ -101,7 +98,7 @@ func (a *answer) pass() {
 	}
 }
 
-// decode undoes the coding of the answer, which was not asked for, and says whether it could.
+// decode decodes a content coding that was not requested, and reports whether it could.
 func (a *answer) decode() bool {
 	coding := strings.ToLower(strings.TrimSpace(strings.Join(a.response.Header["Content-Encoding"], ",")))
 	var plain io.Reader
@@ -129,17 +126,17 @@ func (a *answer) decode() bool {
 	return true
 }
 
-// plain is a refusal of the server's in words of the gateway's: its status counts, its text may
-// name what is inside.
+// plain answers a server's error in the gateway's own words: the status is passed on, the text may
+// reveal internals.
 func (a *answer) plain() {
 	if a.response.StatusCode == http.StatusMethodNotAllowed {
-		a.w.Header().Set("Allow", "POST") // RFC 9110 §15.5.6; what else the server takes, a client does not need
+		a.w.Header().Set("Allow", "POST") // RFC 9110 §15.5.6; other methods are not supported here
 	}
 	message.Refuse(a.w, a.response.StatusCode, a.id,
 		&message.Fault{Code: message.CodeInvalid, Message: "the server refuses this request"})
 }
 
-// refuse answers in the server's place.
+// refuse answers in place of the server.
 func (a *answer) refuse(found outcome, err error) {
 	a.report(found)
 	httpd.Note(a.r.Context(), "upstream_status", a.response.StatusCode)
@@ -155,7 +152,7 @@ func (a *answer) head() {
 	}
 }
 
-// whole sends an answer on that is one message.
+// whole passes on a response that is one message.
 func (a *answer) whole() {
 	body, err := io.ReadAll(&paced{io.LimitReader(a.response.Body, a.Limits.Answer+1), a.touch})
 	switch {
@@ -171,7 +168,7 @@ func (a *answer) whole() {
 		a.refuse(bad, errDown)
 		return
 	case int64(len(body)) > a.Limits.Answer:
-		a.refuse(good, errLarge) // what one caller asks for is no failure of the server's
+		a.refuse(good, errLarge) // caused by the request, so no failure of the server
 		return
 	case !isMessage(body) && a.response.StatusCode >= 400:
 		a.report(good)
@@ -188,17 +185,17 @@ func (a *answer) whole() {
 	a.w.Write(body)
 }
 
-// isMessage says whether a body is one message of JSON-RPC that has one reading, but for entries of
-// a list, which can be left out.
+// isMessage reports whether a body is one unambiguous JSON-RPC message, except for list entries,
+// which can be left out.
 func isMessage(body []byte) bool {
 	if string(message.Value(body, "jsonrpc")) == `"2.0"` {
 		return true
 	}
-	_, _, ok := message.Mend(body) // a list that one of its entries spoils
+	_, _, ok := message.Mend(body) // a list with an invalid entry
 	return ok
 }
 
-// stream sends a stream on, each piece when it comes.
+// stream passes on a stream, piece by piece.
 func (a *answer) stream() {
 	a.report(good)
 	a.head()
@@ -206,8 +203,8 @@ func (a *answer) stream() {
 	flusher := http.NewResponseController(a.w)
 	flusher.Flush()
 	piece := make([]byte, 16<<10)
-	// an event had an id: a client takes up the stream where it broke off (MCP 2025-11-25,
-	// "Resumability and Redelivery")
+	// an event had an id, so the client can resume the stream (MCP 2025-11-25, "Resumability and
+	// Redelivery")
 	resumes := false
 	for {
 		n, err := a.response.Body.Read(piece)
@@ -215,7 +212,7 @@ func (a *answer) stream() {
 			a.touch()
 			resumes = resumes || bytes.HasPrefix(piece[:n], []byte("id:")) || bytes.Contains(piece[:n], []byte("\nid:"))
 			if _, err := a.w.Write(piece[:n]); err != nil {
-				return // nobody listens any more
+				return // the client is gone
 			}
 			flusher.Flush()
 		}
@@ -238,7 +235,7 @@ func (a *answer) stream() {
 	}
 }
 
-// paced tells of each piece.
+// paced calls a function for each piece of data.
 type paced struct {
 	io.Reader
 	touch func()

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// breaker spares a server that does not answer, and those who would wait for it. After so many
-// failures in a row nobody is sent there for a while; then one is, and what becomes of that one
-// decides.
+// breaker is a circuit breaker. After a number of consecutive failures no request is sent for a
+// while; then one is, and its outcome decides.
 type breaker struct {
 	most     int
 	cooldown time.Duration
@@ -19,7 +18,7 @@ type breaker struct {
 	probing bool
 }
 
-// How a server was found.
+// The outcomes of a request.
 const (
 	stateOK      = "ok"
 	stateFailing = "failing"
@@ -31,14 +30,14 @@ const (
 type outcome int
 
 const (
-	unknown outcome = iota // nobody waited for it, or it was the request's own doing
+	unknown outcome = iota // the client did not wait, or the request itself was the cause
 	good
 	bad  // it failed with this request
 	down // it cannot be reached
 )
 
-// enter says whether a request may go; if not, how long to wait. report takes how it found the
-// server, and says the new state when that is another.
+// enter reports whether a request may be sent, and otherwise how long to wait. report takes the
+// outcome, and returns the new state when it changed.
 func (b *breaker) enter() (report func(outcome) (changed string), wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,7 +63,7 @@ func (b *breaker) report(o outcome) (changed string) {
 		b.failed++
 		b.until = b.now().Add(b.cooldown)
 	case o == good && open:
-		b.failed = 0 // a straggler's success does not open the way again: the probe does
+		b.failed = 0 // a late success of an older request does not close the breaker
 	}
 	if open && b.failed >= b.most {
 		return stateFailing
@@ -72,7 +71,7 @@ func (b *breaker) report(o outcome) (changed string) {
 	return ""
 }
 
-// probed is report for the one that was sent to see.
+// probed is report for the probing request.
 func (b *breaker) probed(o outcome) (changed string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,16 +10,15 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// breakers spare a server. That it cannot be reached is nobody's doing, and keeps everybody away
-// for a while. What a request's own content may bring about, as an answer of 502, 503 or 504 or a
-// connection that is broken off, keeps away only the party whose requests found it so: nobody shuts
-// another out. Any other answer, fit to be passed on or not, is one of a server that is there.
+// breakers are the circuit breakers of a server. That it cannot be reached affects all callers.
+// What a request may have caused, a 502, 503 or 504 or a broken connection, counts for its party
+// only, so that no one can shut out others. Any other response is one of a working server.
 type breakers struct {
 	all *breaker
 
 	mu        sync.Mutex
 	parties   map[limit.Party]*breaker // those with failures
-	strangers int                      // of them addresses
+	strangers int                      // how many of them are addresses
 }
 
 func partyOf(ctx context.Context, c mcp.Caller) limit.Party {
@@ -29,15 +28,15 @@ func partyOf(ctx context.Context, c mcp.Caller) limit.Party {
 	return limit.Party{Address: httpd.Source(ctx)}
 }
 
-// mostFailing bounds the parties whose failures are remembered, and mostStrangers the addresses
-// among them; those of more are not counted.
+// mostFailing bounds the parties whose failures are counted, and mostStrangers the addresses among
+// them.
 const (
 	mostFailing   = 10_000
 	mostStrangers = mostFailing / 10
 )
 
-// enter says whether a request of a party's may go; if not, how long to wait. report takes how it
-// found the server, and says the new state when that is another: for all, or for this party.
+// enter reports whether a request of a party may be sent, and otherwise how long to wait. report
+// takes the outcome, and returns the new state for all or for this party when it changed.
 func (b *breakers) enter(p limit.Party) (report func(outcome) (all, own string), wait time.Duration, ok bool) {
 	all, wait, ok := b.all.enter()
 	if !ok {
@@ -73,7 +72,8 @@ func (b *breakers) enter(p limit.Party) (report func(outcome) (all, own string),
 	}, 0, true
 }
 
-// of is the breaker of a party; nil: it has none, and none was wanted, or there is no place.
+// of returns the breaker of a party; nil when it has none and none is wanted, or the bound is
+// reached.
 func (b *breakers) of(p limit.Party, wanted bool) *breaker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -92,7 +92,7 @@ func (b *breakers) of(p limit.Party, wanted bool) *breaker {
 	return of
 }
 
-// forget lets go of a party's breaker that has no failures any more.
+// forget removes a party's breaker without failures.
 func (b *breakers) forget(p limit.Party) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,7 +104,7 @@ func (b *breakers) forget(p limit.Party) {
 	}
 }
 
-// describe is the state for all, or else that somebody is kept away.
+// describe returns the state for all, or that it fails for some.
 func (b *breakers) describe() string {
 	if state := b.all.describe(); state != stateOK {
 		return state

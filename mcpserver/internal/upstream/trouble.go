@@ -14,11 +14,11 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/mcpserver/mcp"
 )
 
-// mostSaid bounds what is repeated of a server's header to the operator, in bytes.
+// mostSaid bounds what is quoted of a server's header, in bytes.
 const mostSaid = 200
 
-// wrong says in words for the operator why an answer is not one of an MCP server that may be passed
-// on; nil: nothing can be said of it by its head alone.
+// wrong says, for the operator, why a response cannot be passed on; nil when its head does not
+// tell.
 func (a *answer) wrong(status int, kind string) error {
 	if status < 300 && (a.silent || kind == "application/json" || kind == "text/event-stream") {
 		return nil
@@ -39,7 +39,7 @@ func (a *answer) wrong(status int, kind string) error {
 			at)
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		if kind == "application/json" {
-			return nil // it may be how it says that there is no such method
+			return nil // it may mean that there is no such method
 		}
 		return fmt.Errorf("the server at %s answers %d: is the path right?", at, status)
 	case status >= 500:
@@ -54,7 +54,7 @@ func (a *answer) wrong(status int, kind string) error {
 	return nil
 }
 
-// bare is where a redirect leads, without what may hold a secret.
+// bare returns where a redirect leads, without what may hold a secret.
 func bare(from *url.URL, location string) string {
 	to, err := from.Parse(location)
 	if err != nil || location == "" {
@@ -64,15 +64,15 @@ func bare(from *url.URL, location string) string {
 	return fmt.Sprintf("%.*s", mostSaid, to.String())
 }
 
-// ErrOldTransport says that a server speaks the transport of MCP 2024-11-05 alone.
+// ErrOldTransport says that a server supports the transport of MCP 2024-11-05 only.
 var ErrOldTransport = errors.New("the server speaks HTTP+SSE alone, the transport of MCP 2024-11-05, and not " +
 	"Streamable HTTP: see whether it has another path (often /mcp in place of /sse) or a newer version")
 
-// oldWithin is how long a server is listened to for the first event of the older transport.
+// oldWithin is how long to wait for the first event of the older transport.
 const oldWithin = 5 * time.Second
 
-// SpeaksOldTransport says whether the server opens a stream as HTTP+SSE has it (MCP 2024-11-05,
-// "HTTP with SSE"): its first event names where to post.
+// SpeaksOldTransport reports whether the server opens an HTTP+SSE stream (MCP 2024-11-05, "HTTP
+// with SSE"), whose first event names the URL to post to.
 func (s *Server) SpeaksOldTransport(ctx context.Context, c mcp.Caller) bool {
 	ctx, cancel := context.WithTimeout(ctx, oldWithin)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package upstream owns the way to a server behind the gateway that speaks Streamable HTTP: what of
-// a request it gets, what of its answer comes back, and how much of it may be waited for.
+// Package upstream calls a server behind the gateway over Streamable HTTP: which headers are passed
+// on in each direction, and with which limits.
 package upstream
 
 import (
@@ -23,20 +23,19 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/shared/httpd"
 )
 
-// Limits bound what is asked of the server and waited for. Fields that are zero get the value that
-// their comment names.
+// Limits bound requests and waits. Zero fields get the default that their comment names.
 type Limits struct {
-	InFlight  int           // requests at once; default 64
+	InFlight  int           // concurrent requests; default 64
 	PerTenant int           // of one tenant; default half of InFlight
-	Streams   int           // open streams at once; default 256
-	Answer    int64         // bytes of an answer that is no stream; default 8 MiB
+	Streams   int           // open streams; default 256
+	Answer    int64         // bytes of a response that is no stream; default 8 MiB
 	Connect   time.Duration // default 5 seconds
-	FirstByte time.Duration // until the answer begins; default 60 seconds
-	Idle      time.Duration // between two pieces of an answer; default 5 minutes
-	// in a row, after which nobody (or no request of the one tenant that they are of) is sent there
-	// for a while; default 5
+	FirstByte time.Duration // until the response begins; default 60 seconds
+	Idle      time.Duration // between two pieces of a response; default 5 minutes
+	// consecutive failures after which no requests (of all, or of one tenant) are sent for a while;
+	// default 5
 	Failures int
-	Cooldown time.Duration // the while; default 5 seconds
+	Cooldown time.Duration // that while; default 5 seconds
 }
 
 func (l Limits) filled() Limits {
@@ -64,19 +63,19 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// Config is what a server needs to be reached.
+// Config configures a server.
 type Config struct {
 	Name string // for the log
 	URL  *url.URL
-	// Credential is the header that the server gets of its own, in place of the caller's token. An
-	// empty name: none.
+	// Credential returns a header for the server, in place of the caller's token. An empty name:
+	// none.
 	Credential func(ctx context.Context, c mcp.Caller) (name, value string, err error)
 	Limits     Limits
-	// TLS says whose certificates the server may have, and which one it is shown. Nil: those of the
-	// machine, and none.
+	// TLS has the trusted certificates and the client certificate. Nil: those of the machine, and
+	// none.
 	TLS *tls.Config
-	// Trouble is told what was wrong with an answer, or why there was none, in words for the
-	// operator. Nil: nobody is.
+	// Trouble is called with what was wrong with a response, or why there was none, for the
+	// operator. May be nil.
 	Trouble func(error)
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: nothing is logged
@@ -91,7 +90,7 @@ type Server struct {
 	breakers  breakers
 }
 
-// New makes the way to a server. Nothing is sent yet.
+// New returns a server without connecting to it.
 func New(c Config) *Server {
 	c.Limits = c.Limits.filled()
 	if c.Now == nil {
@@ -105,8 +104,8 @@ func New(c Config) *Server {
 	}
 	return &Server{
 		Config: c,
-		// A transport follows no redirects. No proxy of the environment's: what is sent there is
-		// for this server alone. No compression: what comes back goes on byte for byte.
+		// A transport follows no redirects. No proxy of the environment is used, because requests
+		// are for this server only. No compression, so that responses are passed on byte for byte.
 		transport: &http.Transport{
 			TLSClientConfig:     c.TLS,
 			DialContext:         (&net.Dialer{Timeout: c.Limits.Connect}).DialContext,
@@ -120,18 +119,17 @@ func New(c Config) *Server {
 	}
 }
 
-// State says how the server was found: "ok", "failing" or "probing"; or "failing for some", when
-// the requests of a tenant or an address alone find it so.
+// State returns "ok", "failing" or "probing"; or "failing for some", when only some tenants or
+// addresses are affected.
 func (s *Server) State() string { return s.breakers.describe() }
 
-// Close lets idle connections go.
+// Close closes idle connections.
 func (s *Server) Close() error {
 	s.transport.CloseIdleConnections()
 	return nil
 }
 
-// What a caller is told when the server behind is not to be had. None names it, or says what it
-// said.
+// The errors for callers when the server is not available. They do not name it or quote it.
 var (
 	errBusy    = errors.New("the server behind this gateway has all that it can do; try again")
 	errDown    = errors.New("the server behind this gateway does not answer; try again later")
@@ -141,11 +139,11 @@ var (
 	errRefuses = errors.New("the server behind this gateway does not do what this gateway asks of it")
 )
 
-// Serve sends a request to the server, and its answer back. The request was checked: its body is
-// one message.
+// Serve sends a request to the server and passes its response on. The body was checked and is one
+// message.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 	var body []byte
-	m := &message.Message{} // a stream has none
+	m := &message.Message{} // a GET has none
 	if r.Method == http.MethodPost {
 		var err error
 		if body, m, err = message.BodyOf(r); err != nil {
@@ -187,11 +185,11 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, c mcp.Caller) {
 type sent struct {
 	body   []byte
 	id     json.RawMessage
-	silent bool // a notification, or an answer: nothing is to be answered to it
+	silent bool // a notification or a response: it has no answer
 }
 
-// exchange asks and answers, and reports how the server was found as soon as that is known: a
-// stream may go on for hours.
+// exchange sends a request and passes its response on. It reports the outcome as soon as it is
+// known, because a stream may last for hours.
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, m sent, report func(outcome)) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -216,11 +214,11 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request, c mcp.Caller, 
 	a.pass()
 }
 
-// explain answers when the server did not. That it took too long may be the caller's doing, with a
-// tool that is slow: this is no failure of the server's, or one tenant could close the way for all.
+// explain answers when the server did not. A timeout may be caused by the request, for example of a
+// slow tool: it is no failure of the server, or one tenant could shut out all.
 func (s *Server) explain(w http.ResponseWriter, r *http.Request, id json.RawMessage, err error, report func(outcome)) {
 	if r.Context().Err() != nil {
-		report(unknown) // nobody waits any more
+		report(unknown) // the client is gone
 		return
 	}
 	httpd.Note(r.Context(), "error", err)
@@ -244,13 +242,13 @@ func isDial(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// refuse answers in the server's place.
+// refuse answers in place of the server.
 func refuse(w http.ResponseWriter, r *http.Request, status int, id json.RawMessage, err error) {
 	httpd.Note(r.Context(), "refused", err)
 	message.Refuse(w, status, id, &message.Fault{Code: message.CodeInternal, Message: err.Error()})
 }
 
-// request is what the server gets.
+// request returns the request for the server.
 func (s *Server) request(ctx context.Context, r *http.Request, c mcp.Caller, body []byte) (*http.Request, error) {
 	out := (&http.Request{
 		Method: r.Method, URL: s.URL, Host: s.URL.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -260,7 +258,7 @@ func (s *Server) request(ctx context.Context, r *http.Request, c mcp.Caller, bod
 		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
-	// no header at all allows every coding (RFC 9110 section 12.5.3)
+	// no header at all would allow every coding (RFC 9110 §12.5.3)
 	out.Header["Accept-Encoding"] = []string{"identity"}
 	if code := httpd.SupportCode(ctx); code != "" {
 		out.Header["X-Request-Id"] = []string{code}

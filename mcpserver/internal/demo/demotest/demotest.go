@@ -1,5 +1,5 @@
-// Package demotest owns the companion's schema in tests: this server must not know golang-migrate,
-// so that it stays light.
+// Package demotest is a test kit: it creates the schema without golang-migrate, which the MCP
+// server does not depend on.
 package demotest
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-mcp/gatehouse/migrations"
 )
 
-// Migrate puts the companion's schema into an empty database (sqlite:PATH or postgres://…), as
-// golang-migrate would.
+// Migrate creates the schema in an empty database (sqlite:PATH or postgres://…), as golang-migrate
+// would.
 func Migrate(t testing.TB, database string) {
 	t.Helper()
 	driver, dialect, dsn := "pgx", "postgres", database
