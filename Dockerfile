@@ -1,11 +1,11 @@
-# All programs in one image: gatehouse (both wings, migrations, the operator's commands), authserver, mcpserver.
+# All programs in one image: gatehouse (both servers, migrations, the operator's commands), authserver, mcpserver.
 FROM golang:1.26 AS build
 WORKDIR /src
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/ . ./authserver/cmd/authserver ./mcpserver/cmd/mcpserver \
  && mkdir /out/data /out/tmp
 
-# Nothing but the programs and the certificates of those whom they may meet over https.
+# Only the programs, and the certificates of public authorities.
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /out/gatehouse /out/authserver /out/mcpserver /usr/local/bin/

@@ -1,4 +1,5 @@
--- The role of the resource wing: its own tables, and no other; in them, by row-level security, the rows of the tenant whose request it is. Give it a password of yours.
+-- The role of the MCP server: its own tables and no others; in the demo's, by row-level security, only
+-- the rows of the request's tenant. Set a password of your own.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'companion') THEN
@@ -7,16 +8,16 @@ BEGIN
 END
 $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON customers, tickets, articles, usage_hours, refusals TO companion;
--- How strictly the rules count is the operator's to say: the wing only reads it. Its audit lines go from those that wait to their place in the chain, where none is
--- changed; the oldest go.
+-- The rollout's modes are set by the operator; the server only reads them. Its audit records are moved
+-- into the chain, where none is changed; the oldest are deleted.
 GRANT SELECT ON rollout_modes, rollout_revision TO companion;
 GRANT SELECT, INSERT, DELETE ON companion_events, companion_records TO companion;
 GRANT SELECT, UPDATE ON companion_head TO companion;
--- The same for the records of tools' calls; of which calls they are kept is the operator's to say.
+-- The same for records of tool calls; the operator sets which are kept.
 GRANT SELECT, INSERT, DELETE ON companion_calls_events, companion_calls_records TO companion;
 GRANT SELECT, UPDATE ON companion_calls_head TO companion;
 GRANT SELECT, INSERT, UPDATE, DELETE ON call_runs TO companion;
 GRANT SELECT ON call_settings TO companion;
--- Names of what is written once; those of signals go when nobody looks for them any more.
+-- Names of what is written once; those of signals are deleted later.
 GRANT SELECT, INSERT, DELETE ON companion_once TO companion;
 GRANT SELECT ON schema_migrations_companion TO companion;

@@ -56,7 +56,7 @@ func TestReleasedModulesAreUsable(t *testing.T) {
 	with, err := filepath.Abs("../scripts/with-modules")
 	must(t, err)
 	run := exec.Command(with, "bash", "-c", script)
-	run.Dir, run.Env = dir, append(os.Environ(), "OURS="+house)
+	run.Dir, run.Env = dir, append(os.Environ(), "OURS="+modulePath)
 	out, err := run.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -1,5 +1,4 @@
-// Package e2e_test owns the proof that the product does as a whole what its rooms say alone, and
-// that its walls stand.
+// Package e2e_test tests the product as a whole, and the rules that its source follows.
 package e2e_test
 
 import (
@@ -18,10 +17,10 @@ import (
 	"testing/fstest"
 )
 
-// house is the module prefix of everything that is ours.
-const house = "github.com/gatehouse-mcp/gatehouse"
+// modulePath is the module prefix of everything that is ours.
+const modulePath = "github.com/gatehouse-mcp/gatehouse"
 
-// source is what the walls need to know of a Go file.
+// source is what the rules need to know of a Go file.
 type source struct {
 	pkg     string   // the name in its package clause
 	comment bool     // the package clause has a comment
@@ -31,9 +30,9 @@ type source struct {
 	anyFields []string // exported fields of exported types that have any in their type
 }
 
-// TestTheWallsStand holds the laws of the product over the files as they are. It reads them itself:
+// TestImportRules holds the laws of the product over the files as they are. It reads them itself:
 // a test that asks the go command is cached, and stays green over a new violation.
-func TestTheWallsStand(t *testing.T) {
+func TestImportRules(t *testing.T) {
 	files := read(t, os.DirFS(".."))
 	if len(files) < 50 {
 		t.Fatalf("read %d Go files: this cannot be the whole product", len(files))
@@ -43,8 +42,9 @@ func TestTheWallsStand(t *testing.T) {
 	}
 }
 
-// TestTheWallsCatch plants one violation after the other into the real house and sees each caught.
-func TestTheWallsCatch(t *testing.T) {
+// TestImportRulesCatchViolations plants one violation after the other into the sources, and sees
+// each found.
+func TestImportRulesCatchViolations(t *testing.T) {
 	real := read(t, os.DirFS(".."))
 	before := violations(real)
 	imports := func(pkg string, paths ...string) string {
@@ -59,50 +59,51 @@ func TestTheWallsCatch(t *testing.T) {
 			strconv.Quote(from) + "\n\nvar _ = " + by + "\n"
 	}
 	rows := []struct{ name, file, text, want string }{
-		{"shared imports a wing", "shared/audit/planted.go", imports("audit", house+"/mcpserver/guard"),
+		{"shared imports a server", "shared/audit/planted.go", imports("audit", modulePath+"/mcpserver/guard"),
 			"shared imports nothing of ours but shared"},
-		{"shared imports a wing in a test", "shared/audit/planted_test.go", imports("audit_test", house+"/authserver"),
+		{"shared imports a server in a test", "shared/audit/planted_test.go",
+			imports("audit_test", modulePath+"/authserver"),
 			"shared imports nothing of ours but shared"},
 		{"the MCP server imports the authorization server", "mcpserver/guard/planted.go",
-			imports("guard", house+"/authserver"), "neither wing imports the other"},
+			imports("guard", modulePath+"/authserver"), "neither server imports the other"},
 		{"the authorization server imports the MCP server", "authserver/planted.go",
-			imports("authserver", house+"/mcpserver/mcp"), "neither wing imports the other"},
+			imports("authserver", modulePath+"/mcpserver/mcp"), "neither server imports the other"},
 		{"fosite in the store", "authserver/internal/sqlstore/planted.go", imports("sqlstore", "github.com/ory/fosite"),
 			"only issuer/fositeadapter imports fosite"},
 		{"fosite in the issuer", "authserver/internal/issuer/planted.go",
 			imports("issuer", "github.com/ory/fosite"), "only issuer/fositeadapter imports fosite"},
-		{"fosite in a test of the roof", "e2e/planted_test.go", imports("e2e_test", "github.com/ory/fosite"),
+		{"fosite in a test of e2e", "e2e/planted_test.go", imports("e2e_test", "github.com/ory/fosite"),
 			"only issuer/fositeadapter imports fosite"},
 		{"ory's toolbox in the MCP server", "mcpserver/guard/planted.go",
-			imports("guard", "github.com/ory/x/errorsx"), "the MCP server travels light"},
+			imports("guard", "github.com/ory/x/errorsx"), "the MCP server stays light"},
 		{"migrations in the MCP server", "mcpserver/planted.go",
-			imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the MCP server travels light"},
-		{"web imports ours", "web/planted.go", imports("web", house+"/shared/oauth"),
+			imports("mcpserver", "github.com/golang-migrate/migrate/v4"), "the MCP server stays light"},
+		{"web imports ours", "web/planted.go", imports("web", modulePath+"/shared/oauth"),
 			"web imports nothing of ours and only the standard library"},
 		{"web imports a library", "web/planted.go", imports("web", "github.com/gorilla/mux"),
 			"web imports nothing of ours and only the standard library"},
 		{"migrations import a library", "migrations/planted.go", imports("migrations", "modernc.org/sqlite"),
 			"migrations imports nothing of ours and only the standard library"},
-		{"a noun speaks HTTP", "authserver/internal/grant/planted.go", imports("grant", "net/http"),
-			"nouns know no HTTP, no SQL, no fosite"},
-		{"a noun speaks SQL", "authserver/internal/user/planted.go", imports("user", "database/sql"),
-			"nouns know no HTTP, no SQL, no fosite"},
-		{"a noun looks up", "authserver/internal/tenant/planted.go",
-			imports("tenant", house+"/authserver/internal/issuer"), "arrows run one way"},
-		{"the engine looks up to a door", "authserver/internal/issuer/planted.go",
-			imports("issuer", house+"/authserver/internal/pages"), "arrows run one way"},
-		{"a door looks at its neighbour", "authserver/internal/admin/planted.go",
-			imports("admin", house+"/authserver/internal/pages"), "arrows run one way"},
-		{"the engine knows the database", "authserver/internal/issuer/planted.go",
-			imports("issuer", house+"/authserver/internal/sqlstore"), "arrows run one way"},
-		{"a wing looks up to the roof", "mcpserver/planted.go", imports("mcpserver", house+"/cli"),
-			"arrows run one way"},
-		{"the dispatcher knows the guard", "mcpserver/mcp/planted.go", imports("mcp", house+"/mcpserver/guard"),
-			"arrows run one way"},
-		{"a room on no floor", "authserver/internal/attic/planted.go", imports("attic"), "has no floor"},
-		{"a shelf", "shared/helpers/planted.go", imports("helpers"), "is a shelf, not a thing"},
-		{"a shelf by its clause", "shared/ttl/planted.go", imports("util"), "is a shelf, not a thing"},
-		{"a room without its sentence", "shared/agent/deep/planted.go", "package deep\n", "has no package comment"},
+		{"a domain type imports HTTP", "authserver/internal/grant/planted.go", imports("grant", "net/http"),
+			"domain types import no HTTP, no SQL, no fosite"},
+		{"a domain type imports SQL", "authserver/internal/user/planted.go", imports("user", "database/sql"),
+			"domain types import no HTTP, no SQL, no fosite"},
+		{"a domain type imports a higher package", "authserver/internal/tenant/planted.go",
+			imports("tenant", modulePath+"/authserver/internal/issuer"), "imports go one way"},
+		{"the issuer imports an HTTP package", "authserver/internal/issuer/planted.go",
+			imports("issuer", modulePath+"/authserver/internal/pages"), "imports go one way"},
+		{"an HTTP package imports another", "authserver/internal/admin/planted.go",
+			imports("admin", modulePath+"/authserver/internal/pages"), "imports go one way"},
+		{"the issuer imports the database", "authserver/internal/issuer/planted.go",
+			imports("issuer", modulePath+"/authserver/internal/sqlstore"), "imports go one way"},
+		{"a server imports the command", "mcpserver/planted.go", imports("mcpserver", modulePath+"/cli"),
+			"imports go one way"},
+		{"the dispatcher knows the guard", "mcpserver/mcp/planted.go", imports("mcp", modulePath+"/mcpserver/guard"),
+			"imports go one way"},
+		{"a package without a layer", "authserver/internal/attic/planted.go", imports("attic"), "has no layer"},
+		{"a collective name", "shared/helpers/planted.go", imports("helpers"), "has a collective name"},
+		{"a collective name in the package clause", "shared/ttl/planted.go", imports("util"), "has a collective name"},
+		{"a package without a comment", "shared/agent/deep/planted.go", "package deep\n", "has no package comment"},
 		{"JSON of others by encoding/json", "mcpserver/guard/planted.go", decoding("encoding/json", "json.Unmarshal"),
 			"is read by shared/strictjson"},
 		{"JSON of others by a decoder", "authserver/internal/client/planted.go",
@@ -122,7 +123,7 @@ func TestTheWallsCatch(t *testing.T) {
 		{"any in a field of the guard", "mcpserver/guard/planted.go",
 			imports("guard") + "type Planted struct{ With map[string]any }\n", "exported fields of guard are typed"},
 		{"a module of ory's required", "mcpserver/go.mod",
-			"module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the MCP server travels light"},
+			"module m\n\nrequire (\n\tgithub.com/ory/x v0.0.665 // indirect\n)\n", "the MCP server stays light"},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -261,11 +262,11 @@ func violations(files map[string]source) []string {
 				say(name, "decodes by "+by+", but JSON that others wrote is read by shared/strictjson")
 			}
 		}
-		if shelf.MatchString(s.pkg) || shelf.MatchString(path.Base(dir)) {
-			say(name, "package "+s.pkg+" is a shelf, not a thing")
+		if collective.MatchString(s.pkg) || collective.MatchString(path.Base(dir)) {
+			say(name, "package "+s.pkg+" has a collective name")
 		}
-		if _, known := floor(importPath(dir)); !known {
-			say(name, "package "+s.pkg+" has no floor in the product: give it one in walls_test.go")
+		if _, known := layerOf(importPath(dir)); !known {
+			say(name, "package "+s.pkg+" has no layer: give it one in walls_test.go")
 		}
 		sentence[dir] = sentence[dir] || s.comment
 	}
@@ -278,8 +279,8 @@ func violations(files map[string]source) []string {
 	return found
 }
 
-// shelf matches names that say where things lie instead of what they are.
-var shelf = regexp.MustCompile(`^(utils?|common|helpers?|models?|types?|misc)(_test)?$`)
+// collective matches names that say nothing of what a package does.
+var collective = regexp.MustCompile(`^(utils?|common|helpers?|models?|types?|misc)(_test)?$`)
 
 // law is one rule about who may import what.
 type law struct {
@@ -291,14 +292,14 @@ var laws = []law{
 	{"shared imports nothing of ours but shared", func(file, p string) bool {
 		return within("shared", file) && ours(p) && !within("shared", local(p))
 	}},
-	{"neither wing imports the other", func(file, p string) bool {
+	{"neither server imports the other", func(file, p string) bool {
 		return within("authserver", file) && within("mcpserver", local(p)) || within("mcpserver", file) &&
 			within("authserver", local(p))
 	}},
 	{"only issuer/fositeadapter imports fosite", func(file, p string) bool {
 		return isOry(p) && !within("authserver/internal/issuer/fositeadapter", file) && path.Ext(file) == ".go"
 	}},
-	{"the MCP server travels light: nothing of ory's, no golang-migrate", func(file, p string) bool {
+	{"the MCP server stays light: nothing of ory's, no golang-migrate", func(file, p string) bool {
 		return within("mcpserver", file) && (isOry(p) || strings.HasPrefix(p, "github.com/golang-migrate/"))
 	}},
 	{"JSON that others wrote is read by shared/strictjson", func(file, p string) bool {
@@ -311,19 +312,19 @@ var laws = []law{
 	{"migrations imports nothing of ours and only the standard library", func(file, p string) bool {
 		return within("migrations", file) && !standard(p) && !within("migrations", local(p))
 	}},
-	{"nouns know no HTTP, no SQL, no fosite", func(file, p string) bool {
-		return slices.ContainsFunc(nouns, func(n string) bool { return within(n, file) }) && !isTest(file) &&
+	{"domain types import no HTTP, no SQL, no fosite", func(file, p string) bool {
+		return slices.ContainsFunc(domainTypes, func(n string) bool { return within(n, file) }) && !isTest(file) &&
 			slices.ContainsFunc(machinery, func(m string) bool { return p == m || strings.HasPrefix(p, m+"/") })
 	}},
-	// Tests stand outside: the test of a lower room may use a real store from above, and the
+	// Tests are exempt: the test of a lower package may use a real store, and the
 	// compiler keeps circles out.
-	{"arrows run one way: roof, wings, doors, engine, nouns, shared", func(file, p string) bool {
+	{"imports go one way: command, servers, HTTP packages, issuer, domain types, shared", func(file, p string) bool {
 		if !ours(p) || isTest(file) || path.Ext(file) != ".go" {
 			return false
 		}
-		from, known := floor(importPath(path.Dir(file)))
-		to, alsoKnown := floor(p)
-		// small rooms of one floor; the compiler keeps circles out
+		from, known := layerOf(importPath(path.Dir(file)))
+		to, alsoKnown := layerOf(p)
+		// packages of one layer; the compiler prevents cycles
 		sideways := within("shared", file) || within("web", file)
 		return known && alsoKnown && (to > from || to == from && !sideways)
 	}},
@@ -336,7 +337,7 @@ var otherJSON = []string{
 	"github.com/mailru/easyjson", "github.com/buger/jsonparser",
 }
 
-var nouns = []string{
+var domainTypes = []string{
 	"authserver/internal/tenant", "authserver/internal/user", "authserver/internal/client", "authserver/internal/grant",
 	"authserver/internal/keyring",
 	"authserver/internal/trustedissuer", "authserver/internal/attempt", "authserver/internal/job",
@@ -347,11 +348,11 @@ var machinery = []string{
 	"github.com/redis/go-redis/v9", "github.com/ory",
 }
 
-// floors says how high each room lies. An arrow goes down; rooms of one floor do not know each
-// other.
-var floors = []struct {
-	height int
-	rooms  []string
+// layers says how high each package is. An import goes down; packages of one layer do not import
+// each other.
+var layers = []struct {
+	height   int
+	packages []string
 }{
 	{10, []string{"e2e"}},
 	{9, []string{""}}, // the gatehouse command
@@ -360,7 +361,7 @@ var floors = []struct {
 	{6, []string{"authserver", "mcpserver", "mcpserver/gateway"}},
 	{5, []string{"mcpserver/operator"}},
 	{4, []string{
-		"authserver/internal/oauthapi", "authserver/internal/pages", "authserver/internal/admin", // the doors
+		"authserver/internal/oauthapi", "authserver/internal/pages", "authserver/internal/admin", // HTTP
 		// the adapters, and their examination: nobody below may know them
 		"authserver/internal/sqlstore", "authserver/internal/cache", "authserver/internal/cimd",
 		"authserver/internal/storetest",
@@ -379,19 +380,19 @@ var floors = []struct {
 	{2, append([]string{"authserver/schema", "authserver/internal/issuer/fositeadapter",
 		"authserver/internal/manifest", "authserver/internal/load",
 		"mcpserver/mcp", "mcpserver/internal/singleflight", "mcpserver/internal/limit", "mcpserver/internal/refusal"},
-		nouns...)},
+		domainTypes...)},
 	{1, []string{"mcpserver/message"}},
 	{0, []string{"shared", "web"}},
 	{-1, []string{"migrations"}},
 }
 
-// floor says how high the package lies; shared and web are one floor each, whatever rooms they
+// layerOf returns the layer of a package; shared and web are one layer each, whatever packages they
 // have.
-func floor(p string) (height int, known bool) {
+func layerOf(p string) (height int, known bool) {
 	dir := local(p)
-	for _, f := range floors {
-		for _, room := range f.rooms {
-			if dir == room || (room == "shared" || room == "web" || room == "e2e") && within(room, dir) {
+	for _, f := range layers {
+		for _, pkg := range f.packages {
+			if dir == pkg || (pkg == "shared" || pkg == "web" || pkg == "e2e") && within(pkg, dir) {
 				return f.height, true
 			}
 		}
@@ -399,16 +400,16 @@ func floor(p string) (height int, known bool) {
 	return 0, false
 }
 
-func importPath(dir string) string { return path.Join(house, dir) }
+func importPath(dir string) string { return path.Join(modulePath, dir) }
 
-func ours(p string) bool { return p == house || strings.HasPrefix(p, house+"/") }
+func ours(p string) bool { return p == modulePath || strings.HasPrefix(p, modulePath+"/") }
 
 // local is the folder of a package of ours, and "-" for anybody else's.
 func local(p string) string {
 	if !ours(p) {
 		return "-"
 	}
-	return strings.TrimPrefix(strings.TrimPrefix(p, house), "/")
+	return strings.TrimPrefix(strings.TrimPrefix(p, modulePath), "/")
 }
 
 func within(dir, name string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
