@@ -173,7 +173,7 @@ func TestAssertionRenewsNoGrantThatIsOnTheList(t *testing.T) {
 	wantError(t, "another assertion", status, answer, 400, "invalid_grant")
 }
 
-// E4: a machine client whose own revocation was interrupted may begin anew when it is completed;
+// E4: a machine client whose own revocation was interrupted may begin again when it is completed;
 // one whose grant somebody else's interrupted revocation ended may not, even if it revokes it once
 // more itself.
 func TestAMachinesInterruptedRevocation(t *testing.T) {

@@ -37,7 +37,7 @@ func TestARefusedKeeperLeavesALine(t *testing.T) {
 			form                                 url.Values
 		}{
 			{ann, own, "/tenants/acme/roles/keeper", "user:usr_ann", "role.put", "keeper", "acme",
-				"Nobody can give what they do not have themselves: tickets:write",
+				"No one can give what they do not have themselves: tickets:write",
 				url.Values{"scope": allScopes}},
 			{ann, own, "/tenants/acme/roles/boss", "user:usr_ann", "role.put", "boss", "acme", "has no role",
 				url.Values{"scope": {"customers:read"}}},

@@ -77,7 +77,7 @@ func TestScopesBeyondTheRegistered(t *testing.T) {
 }
 
 // quirk 16: a client_id from a registration that is gone, replayed from a file: the person reads
-// what to do, the program is told by the code at which it registers anew.
+// what to do, the program is told by the code at which it registers again.
 func TestARegistrationThatIsGone(t *testing.T) {
 	h := startServer(t)
 	a := h.register(said(nil))

@@ -212,5 +212,5 @@ func TestClientsAreForgottenInTime(t *testing.T) {
 	}
 	h.start() // another process did the cleaning: this one may remember the client for a second
 	status, answer := used.token(refreshment("ghr_x"))
-	wantError(t, "a client that is gone", status, answer, 401, "invalid_client") // so that it registers anew
+	wantError(t, "a client that is gone", status, answer, 401, "invalid_client") // so that it registers again
 }

@@ -95,7 +95,7 @@ func (p *person) sessionCookie() *http.Cookie {
 			return c
 		}
 	}
-	p.h.t.Fatal("nobody is signed in")
+	p.h.t.Fatal("no one is signed in")
 	return nil
 }
 

@@ -281,7 +281,7 @@ func (f *failures) plant() []planted {
 	return []planted{
 		{"wrong redirect", "authorize",
 			"The application wanted its answer at http://127.0.0.1:7777/elsewhere, which is none of the redirect " +
-				"URIs that its client has registered: let it register anew with that address, or set the address " +
+				"URIs that its client has registered: let it register again with that address, or set the address " +
 				"right in its configuration."},
 		{"missing resource", "call",
 			"The client asked the issuer without naming a resource, so that its token is for " + issuer +
@@ -297,7 +297,7 @@ func (f *failures) plant() []planted {
 			"itself, somebody has read the code on its way."},
 		{"stale", "authorize", "The client is not known here, or not any more (its registration was deleted, has " +
 			"expired, or was made at another issuer): remove the connection in the application and connect again, so " +
-			"that it registers anew."},
+			"that it registers again."},
 		{"Mozilla", "call", "A web page of https://page.example tried to call this server from a browser, and its " +
 			"origin is not allowed: if it may, add it to --allowed-origins (allowed_origins in a gateway's file)."},
 		{"wrong audience", "call", "The client presented a token for " + issuer + ", and this server is " +

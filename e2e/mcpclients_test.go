@@ -193,7 +193,7 @@ func mcpRemote(t *testing.T, w workshop) {
 		t.Errorf("a second installation got the client %s, want %s, which says the same of itself", rec.clientID, id)
 	}
 
-	// Its registration is gone: it throws the id away by itself, registers anew, and asks ann.
+	// Its registration is gone: it throws the id away by itself, registers again, and asks ann.
 	if code, out := h.operate("client", "delete", id); code != 0 {
 		t.Fatal(out)
 	}

@@ -36,7 +36,7 @@ func TestABadLineFailsItsOwnRequestAlone(t *testing.T) {
 		}
 	}
 	for _, what := range []string{"a line longer than limits.answer", "a line that is no message",
-		"an answer that nobody asked for", "a notification"} {
+		"an answer without a request", "a notification"} {
 		if n := strings.Count(g.log.String(), `what="`+what+`"`); n != 1 {
 			t.Errorf("%s was reported %d times, want once", what, n)
 		}

@@ -125,7 +125,7 @@ func (a *Approval) compare(upstream string, tools []toolcatalog.Tool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if !now[name] {
-			say(name, "gone: the server does not list it now; approved no more")
+			say(name, "gone: the server does not list it now; no longer approved")
 		}
 	}
 	a.lock.Approve(upstream, tools)

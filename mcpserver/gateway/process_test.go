@@ -108,7 +108,7 @@ func callLine(say func(string, ...any), id, params json.RawMessage, echo, kind s
 		defer progress(`{"progressToken":%s,"progress":9,"message":"late"}`, token)
 	case "late": // when the answer is out
 		defer progress(`{"progressToken":%s,"progress":9}`, token)
-	case "flood": // until nobody waits any more
+	case "flood": // until the caller no longer waits
 		for i := 0; ; i++ {
 			select {
 			case <-gone:

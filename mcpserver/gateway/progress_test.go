@@ -61,7 +61,7 @@ func TestProgressGoesToWhoAsked(t *testing.T) {
 		})
 	}
 	work.Wait()
-	for what, want := range map[string]int{"progress that nobody asked for": 1, "progress that cannot be read": 1,
+	for what, want := range map[string]int{"progress without a request": 1, "progress that cannot be read": 1,
 		"progress that is too long": 1} {
 		if n := strings.Count(g.log.String(), what); n != want {
 			t.Errorf("%q is in the log %d times, want %d", what, n, want)
@@ -96,7 +96,7 @@ func TestATokenEndsWithItsRequest(t *testing.T) {
 			progressing("1", `1`, `"kind":"late","echo":"early"`))); a[0] != "early" {
 		t.Errorf("got %v", a)
 	}
-	eventually(t, func() bool { return strings.Contains(g.log.String(), "progress that nobody asked for") })
+	eventually(t, func() bool { return strings.Contains(g.log.String(), "progress without a request") })
 }
 
 // A program may take as long as it tells of progress; one that told of some and then of none is

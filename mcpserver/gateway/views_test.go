@@ -55,7 +55,7 @@ func TestHoldGoesByWhatTheCallerSees(t *testing.T) {
 	}
 	b.offering(readIt)
 	if said := g.approve(); !strings.Contains(said,
-		"crm write_it: gone: the server does not list it now; approved no more") {
+		"crm write_it: gone: the server does not list it now; no longer approved") {
 		t.Errorf("the look says %q of what it drops", said)
 	}
 }

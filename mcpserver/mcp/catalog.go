@@ -49,7 +49,7 @@ func NewCatalog(tools ...Tool) (*Catalog, error) {
 		case names[t.Name]:
 			return nil, fmt.Errorf("tool %s is there twice", t.Name)
 		case t.Scope == "":
-			return nil, fmt.Errorf("tool %s has no scope: then nobody could call it", t.Name)
+			return nil, fmt.Errorf("tool %s has no scope: no one could call it", t.Name)
 		case t.Bind == nil:
 			return nil, fmt.Errorf("tool %s has nothing to bind", t.Name)
 		case !isObjectSchema(t.InputSchema):

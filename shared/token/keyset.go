@@ -13,7 +13,7 @@ import (
 )
 
 // ErrKeySet says that a document is not an acceptable key set.
-var ErrKeySet = errors.New("not a key set to believe")
+var ErrKeySet = errors.New("not an acceptable key set")
 
 // KeySet is an issuer's published keys by kid.
 type KeySet map[string]jose.JSONWebKey

@@ -59,11 +59,11 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 			{"a role that gives nothing", "  - id: acme\n    roles:\n      - role: a\n",
 				"line 6: the role would give no scope"},
 			{"a policy that shuts the admins out", "  - id: acme\n    policy:\n      scopes: ['notes:read']\n",
-				"line 6: with the scopes notes:read, nobody who looks after tenant acme could let any agent in"},
+				"line 6: with the scopes notes:read, no administrator of tenant acme could authorize any agent"},
 			{"a role that leaves nobody",
 				"  - id: acme\n    roles:\n      - role: clerk\n        scopes: ['notes:read']\n      - role: " +
 					"boss\n        scopes: ['customers:read']\n",
-				"line 8: nobody would be left who looks after tenant acme"},
+				"line 8: no one would be left who administers tenant acme"},
 			{"a tenant of no name", "  - id: Acme!\n", `line 4: "Acme!" cannot be a tenant's id`},
 			{"a role of no name", "  - id: acme\n    roles: [{role: 'x y', scopes: ['customers:read']}]\n",
 				`line 5: "x y" cannot be a role's name`},
@@ -107,7 +107,7 @@ func TestAFileIsRefusedWhole(t *testing.T) {
 			{"a new algorithm in a file that is refused",
 				"  - id: acme\n    roles:\n      - {role: boss, scopes: ['customers:read']}\nresources:\n  - uri: " +
 					"https://a.example\n    algorithm: EdDSA\n    scopes: [{name: x, description: X}]\n",
-				"line 6: nobody would be left who looks after tenant acme"},
+				"line 6: no one would be left who administers tenant acme"},
 		} {
 			b := file(t, good+row.rest)
 			for what, act := range map[string]func(context.Context, manifest.Manifest) ([]admin.Change,

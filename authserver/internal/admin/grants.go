@@ -70,7 +70,7 @@ func (d *API) RevokeGrants(ctx context.Context, s GrantSelection) (done GrantsRe
 	if slices.Contains([]string{grant.ReasonClient, grant.ReasonExpired, grant.ReasonReuse}, reason) {
 		return done,
 			refuse("choose other words",
-				"that reason is one that the server gives itself and decides by: a client could begin anew")
+				"that reason is one that the server gives itself and decides by: a client could begin again")
 	}
 	reason = d.withoutAddresses(ctx, reason)
 	f, err := d.selected(ctx, grant.Filter{ClientID: s.ClientID, UserID: s.User, TenantID: s.TenantID})

@@ -96,7 +96,7 @@ func (d *API) DistrustIssuer(ctx context.Context, issuer string) error {
 	return d.later.Do(ctx, func(ctx context.Context) error {
 		ended, err := d.Ledger.RevokeAll(ctx, actor(ctx), grant.Filter{AssertedBy: issuer}, ReasonDistrusted)
 		if err == nil && gone && ended == 0 {
-			return refuse("gatehouse issuer list shows them", "nobody trusts issuer %.200q", issuer)
+			return refuse("gatehouse issuer list shows them", "no tenant trusts issuer %.200q", issuer)
 		}
 		return err
 	})

@@ -180,7 +180,7 @@ func adminsCan(held []string, roles []user.Role, scopes []string) bool {
 func wouldShutOut(tenantID string, p tenant.Policy) *Refusal {
 	return refuse("give a role of theirs one of these scopes first, or leave one in that they have (gatehouse role "+
 		"list --tenant "+tenantID+" shows the roles)",
-		"with the scopes %s, nobody who looks after tenant %s could let any agent in", oauth.FormatScope(p.Scopes),
+		"with the scopes %s, no administrator of tenant %s could authorize any agent", oauth.FormatScope(p.Scopes),
 		tenantID)
 }
 

@@ -102,14 +102,14 @@ func TestNobodyIsLockedOut(t *testing.T) {
 	}
 	lines := len(o.lines(t))
 	_, err := o.SetPolicy(ctx, admin.PolicySpec{Tenant: "acme", Scopes: ptr([]string{"customers:write"})})
-	refused(t, err, "nobody who looks after tenant acme could let any agent in")
+	refused(t, err, "no administrator of tenant acme could authorize any agent")
 	refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "would be left")
 	refused(t, o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme"}),
-		"nobody would be left who looks after tenant acme")
+		"no one would be left who administers tenant acme")
 	refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}),
-		"nobody would be left who looks after tenant acme")
+		"no one would be left who administers tenant acme")
 	refused(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: "lead", Scopes: []string{"customers:read"}}),
-		"nobody would be left who looks after tenant acme")
+		"no one would be left who administers tenant acme")
 	refused(t, o.DeleteRole(ctx, admin.RoleName{Tenant: "acme", Role: "lead"}), "role lead has members: 1")
 	if got := len(o.lines(t)); got != lines {
 		t.Errorf("what was refused left %d lines", got-lines)

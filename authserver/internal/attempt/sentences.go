@@ -70,7 +70,7 @@ var sentences = []sentence{
 	{0, "invalid_client", "this application was disabled here", saysDisabled, ""},
 	{0, "invalid_request", "redirect_uri is not one",
 		"The application wanted its answer at {redirect}, which is none of the redirect URIs that its client has " +
-			"registered: let it register anew with that address, or set the address right in its configuration.", ""},
+			"registered: let it register again with that address, or set the address right in its configuration.", ""},
 	{0, "invalid_request", "redirect_uri must be given",
 		"The authorization request does not say exactly once where its answer goes: the application must send the " +
 			"redirect_uri that it registered.", ""},
@@ -96,7 +96,7 @@ var sentences = []sentence{
 	{0, "invalid_target", "send no resource, or the one",
 		"The client asked for a token for {resource}, which is not the server that the person authorize it to: " +
 			"it must " +
-			"name the same resource as before, or ask the person anew.",
+			"name the same resource as before, or ask the person again.",
 		"The client asked for a token for {resource}, which is not the server that it may use: it must name that one."},
 	{0, "invalid_scope", "", "The client asked for a scope that the server does not have, or that the client, the " +
 		"tenant or the person's role may not have ({description}): ask for less, or allow more with `gatehouse " +
@@ -136,9 +136,10 @@ var sentences = []sentence{
 		"A form was sent that was not of a page of ours in that browser, or too old: start again from the " +
 			"application, and look whether the browser's cookies are blocked.", ""},
 	{0, "access_denied", "You belong to no organisation",
-		"The person who signed in belongs to no tenant that could let this client in: `gatehouse member put` gives " +
+		"The person who signed in belongs to no tenant that could authorize this client: `gatehouse member " +
+			"put` gives " +
 			"them a place in one.", ""},
-	{0, "expired_token", "", "Nobody decided in time on the code that the device showed, or the device brought one " +
+	{0, "expired_token", "", "No one answered in time for the code that the device showed, or the device brought one " +
 		"that is not known: begin again at the device, and type its code within ten minutes.", ""},
 
 	// The code (RFC 6749 §4.1.3, RFC 7636 §4.6).
@@ -176,7 +177,7 @@ var sentences = []sentence{
 			"then: the client must take turns with itself, and go on with the answer of the other.", ""},
 	{0, "invalid_grant", "it is bound to a key",
 		"The client brought a code or refresh token without a DPoP proof of the key that it is bound to: it must " +
-			"prove the key that it began with, or begin anew.", ""},
+			"prove the key that it began with, or begin again.", ""},
 
 	// The refresh token (RFC 6749 §6, RFC 9700 §4.14.2).
 	{0, "invalid_grant", "The refresh token was already used",
@@ -188,7 +189,8 @@ var sentences = []sentence{
 		"The client brought a refresh token that is not known here, or that another client was given: the person " +
 			"must authorize it again.", ""},
 	{0, "invalid_grant", "the refresh token has expired",
-		"The client brought a refresh token that is over, because it was not used for --refresh-token-idle-timeout " +
+		"The client brought a refresh token that has expired, because it was not used for " +
+			"--refresh-token-idle-timeout " +
 			"or its " +
 			"permission has lasted --refresh-token-lifetime: the person must authorize it again.", ""},
 	{0, "invalid_grant", "this permission has been revoked",
@@ -200,13 +202,14 @@ var sentences = []sentence{
 		"The tenant that the client belongs to is not there any more: make the client for another with `gatehouse " +
 			"client create --tenant`."},
 	{0, "invalid_grant", "the person who gave this permission",
-		"The person who let the client in does not belong to the tenant any more: `gatehouse member put` gives them " +
+		"The person who authorized the client does not belong to the tenant any more: `gatehouse member put` " +
+			"gives them " +
 			"their place again, or somebody else must authorize it.",
 		"The person for whom the client acts does not belong to the tenant any more: `gatehouse member put` gives " +
 			"them their place again."},
 	{0, "invalid_grant", "none of this permission's scopes is allowed any more",
 		"Nothing that the person had allowed is within what their role and their tenant may have today: widen these " +
-			"with `gatehouse role put`, or let the person be asked anew.",
+			"with `gatehouse role put`, or let the person be asked again.",
 		"Nothing that the client may have is within what its tenant may have today: widen that with `gatehouse " +
 			"policy set`."},
 	{0, "invalid_grant", "the resource of this permission",
@@ -219,7 +222,7 @@ var sentences = []sentence{
 	{0, "invalid_client", "client authentication did not succeed",
 		"The client did not authenticate: its secret or its assertion is missing, wrong, or not of the kind that " +
 			"it registered, so give it the right one (`gatehouse client replace-secret` makes another), or let it " +
-			"register anew.", ""},
+			"register again.", ""},
 	{0, "invalid_dpop_proof", "this client registered",
 		"The client has registered dpop_bound_access_tokens and came without a DPoP proof: it must send one, or be " +
 			"registered without that.", ""},
@@ -240,7 +243,7 @@ var sentences = []sentence{
 const (
 	saysUnknown = "The client is not known here, or not any more (its registration was deleted, has expired, or " +
 		"was made at another issuer): remove the connection in the application and connect again, so that it " +
-		"registers anew."
+		"registers again."
 	saysSuspended = "The tenant is suspended, or the client disabled: `gatehouse tenant resume`, or `gatehouse " +
 		"client enable`, brings back what it had."
 	saysDisabled = "The client is disabled: `gatehouse client enable`, with its ID, lets it act again."

@@ -184,7 +184,7 @@ func (r *Admin) setRoleScopes(ctx context.Context, who Caller, tenantID, name st
 func lacking(scopes, own []string) error {
 	for _, s := range scopes {
 		if !slices.Contains(own, s) {
-			return Refuse("", "Nobody can give what they do not have themselves: %s", s)
+			return Refuse("", "No one can give what they do not have themselves: %s", s)
 		}
 	}
 	return nil

@@ -122,7 +122,7 @@ func (e *Engine) recipient(ctx context.Context, form url.Values) (*Authorization
 	if errors.Is(err, client.ErrNotFound) {
 		return nil, local(&oauth.Error{Code: "invalid_client", Status: http.StatusBadRequest,
 			Description: "this client is not known here; remove it in your application and connect again, so that it " +
-				"registers anew"})
+				"registers again"})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading a client: %w", err)
@@ -281,7 +281,7 @@ func (a *Authorization) grantsAny(scopes []string) bool {
 // not told to strangers.
 func unregisteredRedirect(c client.Client, came string) string {
 	if c.Origin != client.OriginDocument {
-		return "redirect_uri is not one that this client has registered; send one that is, or register anew"
+		return "redirect_uri is not one that this client has registered; send one that is, or register again"
 	}
 	const most = 5
 	var has []string

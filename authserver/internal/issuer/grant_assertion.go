@@ -91,7 +91,7 @@ func (g *assertionGrant) consume(ctx context.Context, x *exchange) (err error) {
 	case errors.Is(err, grant.ErrSuspended): // in the meantime
 		return errSuspended
 	case errors.Is(err, trustedissuer.ErrNotFound):
-		return oauth.InvalidGrant("the issuer of the assertion is trusted no more, or knows the person by another " +
+		return oauth.InvalidGrant("the issuer of the assertion is no longer trusted, or knows the person by another " +
 			"subject")
 	case err != nil:
 		return fmt.Errorf("store the grant of an assertion: %w", err)

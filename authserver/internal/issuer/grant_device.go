@@ -35,7 +35,7 @@ func (g *deviceGrant) load(ctx context.Context, x *exchange) error {
 		return fmt.Errorf("load device code: %w", err)
 	}
 	if code.ClientID != x.client.ID || code.RedirectURI != deviceRedirect {
-		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
+		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin again")
 	}
 	sum := sha256.Sum256([]byte(g.raw))
 	code.Challenge = base64.RawURLEncoding.EncodeToString(sum[:]) // S256 of the device code (RFC 7636 section 4.2)
@@ -64,9 +64,9 @@ func (e *Engine) devicePending(ctx context.Context, clientID, hash string) error
 	switch {
 	case !found:
 		return &oauth.Error{Code: "expired_token", Status: http.StatusBadRequest,
-			Description: "the device_code is unknown or has expired; begin anew"}
+			Description: "the device_code is unknown or has expired; begin again"}
 	case json.Unmarshal(value, &d) != nil || d.ClientID != clientID:
-		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin anew")
+		return oauth.InvalidGrant("the device_code is unknown, or was given to another client; begin again")
 	case d.Denied:
 		return &oauth.Error{Code: "access_denied", Status: http.StatusBadRequest,
 			Description: "the person denied the request; do not ask again by yourself"}

@@ -80,7 +80,7 @@ func IsPushed(form url.Values) bool {
 }
 
 var errNotPushed = &Refusal{Err: &oauth.Error{Code: "invalid_request_uri", Status: http.StatusBadRequest,
-	Description: "There is no request of this application by this name: it was used, or its 90 seconds are over. " +
+	Description: "There is no request of this application by this name: it was used, or its 90 seconds have passed. " +
 		"Start again from your application."}}
 
 // Pushed returns the pushed request, once. No other parameter of the browser counts (RFC 9126

@@ -22,7 +22,7 @@ import (
 var unknownHash = client.HashSecret("no client has this secret")
 
 var errNotAuthenticated = oauth.InvalidClient("client authentication did not succeed: the client is unknown, or its " +
-	"proof is missing or wrong; check both, or register anew")
+	"proof is missing or wrong; check both, or register again")
 
 // errUnknownClient looks the same to the client; the log tells that the client is unknown.
 var errUnknownClient = fmt.Errorf("%w (%w)", errNotAuthenticated, attempt.ErrUnknown)

@@ -29,7 +29,7 @@ func (d *API) manage(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			d.refuseBearer(w, r,
-				"the registration access token is not this client's, or the client is gone; register anew")
+				"the registration access token is not this client's, or the client is gone; register again")
 			return
 		}
 		d.fail(w, r, err)
@@ -112,7 +112,7 @@ func (d *API) change(w http.ResponseWriter, r *http.Request, c client.Client) {
 		err = d.Clients.UpdateClient(r.Context(), next)
 	}
 	if errors.Is(err, client.ErrNotFound) {
-		d.refuseBearer(w, r, "the client is gone; register anew")
+		d.refuseBearer(w, r, "the client is gone; register again")
 		return
 	}
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 )
 
 // ErrNobody says that no one is signed in at this browser.
-var ErrNobody = errors.New("nobody is signed in")
+var ErrNobody = errors.New("no one is signed in")
 
 // ErrNoTransaction says that the authorization request is unknown, expired, or another browser's.
 var ErrNoTransaction = errors.New("no such request under way")

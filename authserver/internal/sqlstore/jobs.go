@@ -69,13 +69,13 @@ func (d *DB) Jobs(k job.Keeping) []job.Job {
 	}
 	const often, seldom = 10 * time.Minute, time.Hour
 	jobs := []job.Job{
-		sweep("refresh-tokens", "refresh tokens whose chain is over", often),
+		sweep("refresh-tokens", "refresh tokens whose chain has expired", often),
 		sweep("codes", "codes, an hour after their end, when no refresh token of their grant is left", often),
-		sweep("initial-tokens", "tokens to register with that are over", often),
-		sweep("assertions", "marks of used assertions that are over", often),
+		sweep("initial-tokens", "expired initial access tokens", often),
+		sweep("assertions", "expired marks of used assertions", often),
 		sweep("grants", "grants of which nothing can be used any more: they end", often),
-		sweep("unused-clients", "clients that nobody authorized for an hour", often),
-		sweep("idle-clients", "clients that nobody used for --client-idle-timeout: they are unknown again", seldom),
+		sweep("unused-clients", "clients that were not authorized within an hour", often),
+		sweep("idle-clients", "clients that were not used for --client-idle-timeout", seldom),
 		sweep("connections", "attempts older than thirty days", often),
 		{Name: "surplus-connections", About: "attempts beyond 1,000 of one client and 50,000 in all", Every: often,
 			Batch: d.surplus},

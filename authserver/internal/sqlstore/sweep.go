@@ -30,7 +30,7 @@ func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after strin
 	return func(ctx context.Context, now time.Time, after string) (job.Done, error) {
 		due, next, err := d.look(ctx, w, now, after)
 		if err != nil {
-			return job.Done{}, fmt.Errorf("looking for what is over in %s: %w", w.table, err)
+			return job.Done{}, fmt.Errorf("looking for expired rows of %s: %w", w.table, err)
 		}
 		if len(due) == 0 {
 			return job.Done{Next: next}, nil
@@ -41,7 +41,7 @@ func (d *DB) batch(w sweep) func(ctx context.Context, now time.Time, after strin
 		}
 		r, err := d.write.ExecContext(ctx, w.act(len(due), !d.db.Postgres), args...)
 		if err != nil {
-			return job.Done{}, fmt.Errorf("taking away what is over from %s: %w", w.table, err)
+			return job.Done{}, fmt.Errorf("deleting expired rows of %s: %w", w.table, err)
 		}
 		n, err := r.RowsAffected()
 		return job.Done{Rows: n, Next: next}, err

@@ -41,7 +41,7 @@ type Assertion struct {
 
 // ErrNotAccepted says that an assertion is not of a trusted issuer, not for us, or not valid now.
 // The reason is logged only.
-var ErrNotAccepted = errors.New("the assertion of identity is not believed")
+var ErrNotAccepted = errors.New("the identity assertion is not accepted")
 
 // Identity is what an identity provider asserts: that its user allows a client to use a resource
 // (ID-JAG).

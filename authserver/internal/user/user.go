@@ -61,7 +61,7 @@ func (l *Lockout) Error() string {
 	if l.TenantID == "" {
 		return "no operator would be left who can sign in"
 	}
-	return "nobody would be left who looks after tenant " + l.TenantID
+	return "no one would be left who administers tenant " + l.TenantID
 }
 
 // Store stores users, roles and memberships.

@@ -54,7 +54,7 @@ func (x *process) ask(ctx context.Context, method string, params json.RawMessage
 				return reply{}, errEnded
 			}
 		case <-ctx.Done():
-			x.cancel(id, "nobody waits any more")
+			x.cancel(id, "the caller no longer waits")
 			return reply{}, context.Cause(ctx)
 		}
 	}

@@ -314,7 +314,7 @@ func (x *process) drop(what string) {
 	x.dropped[what] = true
 	x.mu.Unlock()
 	x.pool.Log.Log(context.Background(), level,
-		"a process wrote what goes to nobody; further such lines of it are not reported", "upstream", x.pool.Name,
+		"a process wrote a line that was dropped; further ones of this kind are not logged", "upstream", x.pool.Name,
 		"tenant", x.tenant, "what", what)
 }
 
@@ -344,7 +344,7 @@ func (x *process) take(line []byte) {
 		x.drop("a request of its own")
 		// There is no client to ask: the process is the whole tenant's.
 		x.tell(append(append([]byte(`{"jsonrpc":"2.0","id":`), m.ID...),
-			`,"error":{"code":-32601,"message":"nobody behind this gateway answers to servers"}}`...))
+			`,"error":{"code":-32601,"message":"this gateway passes no requests of servers on to clients"}}`...))
 	case m.Method == "notifications/progress":
 		x.report(line)
 	default:
@@ -398,7 +398,7 @@ func (x *process) settle(id json.RawMessage, r reply) {
 	}
 	x.mu.Unlock()
 	if !known {
-		x.drop("an answer that nobody asked for")
+		x.drop("an answer without a request")
 	}
 }
 

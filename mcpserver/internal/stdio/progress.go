@@ -48,7 +48,7 @@ func (x *process) report(line []byte) {
 	}
 	x.mu.Unlock()
 	if w == nil {
-		x.drop("progress that nobody asked for")
+		x.drop("progress without a request")
 	}
 }
 

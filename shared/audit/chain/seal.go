@@ -136,7 +136,7 @@ func (c *Chain) ending(ctx context.Context, tx session) (h head, broken string, 
 			return h, "", fmt.Errorf("making a head for the audit chain: %w", err)
 		}
 	case !believed:
-		broken = "the head was written by somebody who has not the key: " + h.end.String()
+		broken = "the head was written without the key: " + h.end.String()
 	case newest.Seq > h.end.Seq:
 		broken = fmt.Sprintf("there were records after the head, which was %s", h.end)
 	case h.end.Seq < known.Seq:

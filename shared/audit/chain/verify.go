@@ -61,7 +61,7 @@ func (c *Chain) verify(ctx context.Context, tx *sql.Tx, w Walk) (done Walked, er
 	if errors.Is(err, errNoHead) {
 		return Walked{Done: true,
 			Finding: &Finding{Kind: Removed,
-				What: "the head of the chain is missing: where it begins and ends, nobody can say"}}, nil
+				What: "the head of the chain is missing: where it begins and ends is unknown"}}, nil
 	}
 	if err != nil {
 		return Walked{}, err
@@ -215,19 +215,19 @@ func (c *Chain) diagnose(ctx context.Context, tx *sql.Tx, prev Point) (*Finding,
 				first.seq, near[j].seq)
 		return f, nil
 	case j > 0:
-		f.Kind, f.What = Inserted, fmt.Sprintf("%s put in from %d on, and those after it were numbered anew",
+		f.Kind, f.What = Inserted, fmt.Sprintf("%s put in from %d on, and those after it were renumbered",
 			several(int64(j)), first.seq)
 		return f, nil
 	}
 	if len(near) > 1 {
 		for d := int64(1); d <= mostLost; d++ {
 			if near[1].fits(first.sum(), near[1].seq+d) {
-				f.Kind, f.What = Removed, fmt.Sprintf("%s taken out before %d, and those after it were numbered anew",
+				f.Kind, f.What = Removed, fmt.Sprintf("%s taken out before %d, and those after it were renumbered",
 					several(d), first.seq)
 				return f, nil
 			}
 			if d < near[1].seq && near[1].fits(first.sum(), near[1].seq-d) {
-				f.Kind, f.What = Inserted, fmt.Sprintf("%s put in before %d, and those after it were numbered anew",
+				f.Kind, f.What = Inserted, fmt.Sprintf("%s put in before %d, and those after it were renumbered",
 					several(d), first.seq)
 				return f, nil
 			}
