@@ -233,7 +233,7 @@ func (c *command) writeProposal(p *gateway.Proposal, file string) error {
 		return usageError("name another with --file", err)
 	}
 	return c.done(fmt.Sprintf(`%[1]s has %[2]d tools. The proposal is in %[3]s: review it,
-		above all the tools that write.
+above all the tools that write.
 
 The issuer must know the resource. Add this to the file that --resources names:
 
@@ -254,8 +254,8 @@ A running issuer learns of it without a restart, and an existing tenant may use 
 People can give agents the scopes of their role. Name all scopes of each role that shall have it,
 as "%[5]s role list --tenant TENANT" shows them now (and --admin, --includes):
 
-  %[5]s role put --tenant TENANT --role ROLE --scopes
-...,%[1]s:read,%[1]s:write`, p.Name, p.Tools, file, p.Resources, Name, p.Resource, quote(file)),
+  %[5]s role put --tenant TENANT --role ROLE --scopes ...,%[1]s:read,%[1]s:write`, p.Name, p.Tools, file,
+		p.Resources, Name, p.Resource, quote(file)),
 		field{"name", p.Name}, field{"tools", p.Tools}, field{"file", file},
 		field{"resources", json.RawMessage(p.Resources)})
 }

@@ -89,12 +89,12 @@ func TestGateway(t *testing.T) {
 		t.Fatal(errs)
 	}
 	id, secret := word(out, "cli_"), word(out, "ghs_")
-	calls := fmt.Sprintf(`TOKEN=$(curl -s -u %s:%s %s/oauth2/token -d grant_type=client_credentials -d resource=%s |
-		sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "Authorization: Bearer $TOKEN" -H
-'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
-  -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}';
-done`, id, secret, s.Issuer, resource, resource)
+	calls := fmt.Sprintf(`TOKEN=$(curl -s -u %s:%s %s/oauth2/token -d grant_type=client_credentials \
+  -d resource=%s | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+for tool in read_note delete_note; do curl -s -o - -w ' %%{http_code}\n' %s -H "Authorization: Bearer $TOKEN" \
+  -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+  -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'$tool'","arguments":{}}}'; done`,
+		id, secret, s.Issuer, resource, resource)
 	said := shell(t, calls)
 	if !strings.Contains(said, "a note") || !strings.Contains(said, "insufficient_scope") ||
 		!strings.HasSuffix(said, " 403\n") {

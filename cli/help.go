@@ -97,9 +97,9 @@ func (c *command) settingsCommand() *cobra.Command {
 	return &cobra.Command{Use: "settings", Short: "List every setting, with its type and default", GroupID: groupRun,
 		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), `Settings are the same for every command. Each is a flag,
-				a variable of the environment (--data-dir is
-GATEHOUSE_DATA_DIR) and a name in the YAML file that --config names. Flags win over the environment,
-and the environment over the file. "%s config show --origin" prints which values are used.
+a variable of the environment (--data-dir is GATEHOUSE_DATA_DIR) and a name in the YAML file that
+--config names. Flags win over the environment, and the environment over the file.
+"%s config show --origin" prints which values are used.
 
 %s`, Name, c.flags.FlagUsagesWrapped(helpWidth))
 			return err

@@ -168,7 +168,7 @@ func TestCardOfTheRunningProduct(t *testing.T) {
 // RS-28: what is not said otherwise listens on this machine alone.
 func TestListensOnThisMachineAlone(t *testing.T) {
 	h := open(t)
-	_, help := h.operate("serve", "-h")
+	_, help := h.operate("settings")
 	for _, want := range []string{"127.0.0.1:8080", "127.0.0.1:8081"} {
 		if !strings.Contains(help, want) {
 			t.Errorf("the default is not %s:\n%s", want, help)

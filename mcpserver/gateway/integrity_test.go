@@ -176,7 +176,7 @@ func TestShadowsAreReported(t *testing.T) {
 	}
 	// What was approved is otherwise no more: a look exits with 1 for ever, else.
 	if said := g.approve(); said != "" {
-		t.Errorf("the administer it was approved: %s", said)
+		t.Errorf("the look after it was approved: %s", said)
 	}
 	two.offering(turned)
 	if said := g.approve(); !strings.Contains(said, "wiki read_it: changed") ||

@@ -358,7 +358,7 @@ func TestProcessesAskNobody(t *testing.T) {
 		strings.Contains(got.body, "of nobody") {
 		t.Errorf("got %s", got.body)
 	}
-	eventually(t, func() bool { return strings.Contains(g.log.String(), "nobody behind this gateway answers") })
+	eventually(t, func() bool { return strings.Contains(g.log.String(), "passes no requests of servers on") })
 }
 
 // The end of a process fails what it worked on, and it is started again, more slowly each time.

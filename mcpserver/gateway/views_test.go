@@ -110,6 +110,7 @@ func TestLongNamesAreNotKept(t *testing.T) {
 			t.Fatalf("the log has a line of %d bytes: %.200s", len(line), line)
 		}
 	}
+	b.offering(offer(2))
 	if got := g.post("crm", raw, call(long)); !strings.Contains(got.body, "done") {
 		t.Errorf("the long name: %d %.200s", got.status, got.body)
 	}
