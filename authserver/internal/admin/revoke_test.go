@@ -48,9 +48,9 @@ func TestASoleAdminCanBeShutOutByForce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, o := context.Background(), open(t)
 			ids := o.given(t)
-			refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "nobody would be left")
+			refused(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example"}), "no one would be left")
 			refused(t, o.RemoveMember(ctx, admin.RemovalSpec{Email: "ann@acme.example", Tenant: "acme"}),
-				"nobody would be left")
+				"no one would be left")
 			must(t, o.DisableUser(ctx, admin.DisableSpec{User: "ann@acme.example", Force: true}))
 			if u, err := o.store.User(ctx, ids["ann"]); err != nil || !u.Disabled {
 				t.Errorf("her account: %+v %v, want it disabled", u, err)
@@ -88,17 +88,17 @@ func TestEveryLockoutIsOverruledByForce(t *testing.T) {
 		refusal, action, detail string
 		do                      func(ctx context.Context, o *office, force admin.Force) error
 	}{
-		"another role": {"nobody would be left", "member.put", "reader (forced)",
+		"another role": {"no one would be left", "member.put", "reader (forced)",
 			func(ctx context.Context, o *office, force admin.Force) error {
 				return o.PutMember(ctx, admin.MemberSpec{Email: "ann@acme.example", Tenant: "acme", Role: "reader",
 					Force: force})
 			}},
-		"the role administers no more": {"nobody would be left", "role.put", "customers:read (forced)",
+		"the role administers no more": {"no one would be left", "role.put", "customers:read (forced)",
 			func(ctx context.Context, o *office, force admin.Force) error {
 				return o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin,
 					Scopes: []string{"customers:read"}, Force: force})
 			}},
-		"the policy leaves them nothing": {"could let any agent in", "policy.set", "scopes tickets:write (forced)",
+		"the policy leaves them nothing": {"could authorize any agent", "policy.set", "scopes tickets:write (forced)",
 			func(ctx context.Context, o *office, force admin.Force) error {
 				if !force {
 					must(t, o.PutRole(ctx, admin.RoleSpec{Tenant: "acme", Role: admin.RoleAdmin,
