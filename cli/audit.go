@@ -109,8 +109,7 @@ func instant(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{},
-		fmt.Errorf("%.80q is neither a duration such as 24h nor a time such as 2026-01-31 or "+
-			"2026-01-31T12:00:00Z", s)
+		fmt.Errorf("%.80q is neither a duration such as 24h nor a time such as 2026-01-31 or 2026-01-31T12:00:00Z", s)
 }
 
 // personID returns the id of a person who is named by id or by e-mail address.

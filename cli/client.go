@@ -23,8 +23,7 @@ func (c *command) clientCommands() *cobra.Command {
 				"client %s is disabled, and its tokens are refused; its grants stay")),
 		c.verb("enable ID", "Enable a disabled client", id,
 			simple("client.enable", "client_id",
-				"client %s is enabled; earlier tokens stay refused, and its grants are "+
-					"renewed")),
+				"client %s is enabled; earlier tokens stay refused, and its grants are renewed")),
 		c.verb("delete ID", "Delete a client, and revoke all its grants", id,
 			simple("client.delete", "client_id", "client %s is gone, and every grant of it is revoked")),
 		c.verb("replace-secret ID", "Replace a client's secret; the old one is valid for a while", id+" --overlap 1h",
@@ -44,8 +43,7 @@ func clientCreate(fs *pflag.FlagSet) action {
 		"redirect URI of an application that people authorize; may be repeated")
 	fs.StringVar(&s.Resource, "server", "",
 		"URI of the protected server that the client is: it may introspect tokens for it, read the list of revoked "+
-			"grants, "+
-			"and exchange its callers' tokens for other servers within --scopes")
+			"grants, and exchange its callers' tokens for other servers within --scopes")
 	fs.BoolVar(&s.TokenExchange, "token-exchange", false, "it may exchange its tokens for narrower ones (RFC 8693)")
 	fs.BoolVar(&s.Assertions, "assertions", false,
 		"it may present assertions of the identity provider that the tenant trusts (RFC 7523)")

@@ -90,8 +90,7 @@ func (c *command) gatewayDatabase(ctx context.Context, file string) (string, err
 	}
 	if err := schema.Up(ctx, database, migrations.Companion, "schema_migrations_companion"); err != nil {
 		return "", usageError("is it the right database, and is it undamaged? database: in the gateway's file names "+
-			"another "+
-			"one", fmt.Errorf("migrating the gateway's database: %w", err))
+			"another one", fmt.Errorf("migrating the gateway's database: %w", err))
 	}
 	return database, nil
 }

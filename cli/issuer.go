@@ -33,8 +33,7 @@ func issuerTrust(fs *pflag.FlagSet) action {
 	flags.URLVar(fs, &s.JWKSURI, "jwks-uri", "URL of its keys")
 	fs.BoolVar(&s.VerifiedEmails, "verified-emails", false,
 		"every e-mail address that it asserts is verified, and its people cannot change theirs; otherwise each "+
-			"assertion "+
-			"must say so")
+			"assertion must say so")
 	file := fs.String("jwks-file", "", "file of its keys (a JSON Web Key set), when they have no URL")
 	return func(ctx context.Context, c *command) error {
 		s.Issuer = c.operand

@@ -33,8 +33,7 @@ func limitList(fs *pflag.FlagSet, to **[]string, name, usage string) {
 		if words != anyValue {
 			if list = config.List(words); len(list) == 0 {
 				return errors.New("it names nothing: an empty variable of the shell would remove the " +
-					"restriction; any " +
-					"does that")
+					"restriction; any does that")
 			}
 		}
 		*to = &list

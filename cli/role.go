@@ -28,8 +28,7 @@ func rolePut(fs *pflag.FlagSet) action {
 	flags.ListVar(fs, &s.Scopes, "scopes", "scopes of the role, comma-separated")
 	flags.ListVar(fs, &s.Includes, "includes", "roles of the tenant whose scopes it has too, comma-separated")
 	fs.BoolVar(&s.Admin, "admin", false,
-		"members with the role administer the tenant's clients and roles, on pages of "+
-			"their own")
+		"members with the role administer the tenant's clients and roles, on pages of their own")
 	forceFlag(fs, &s.Force)
 	return func(ctx context.Context, c *command) error {
 		if err := c.act(ctx, "role.put", s, nil); err != nil {

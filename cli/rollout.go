@@ -33,8 +33,7 @@ func rolloutSet(fs *pflag.FlagSet) action {
 		"in place of a tenant: requests without a valid token (needs --insecure-allow-anonymous at the server)")
 	fs.StringVar(&m.Tool, "tool", "",
 		"name of a tool; with --gateway UPSTREAM/TOOL, or UPSTREAM for all of its tools (default all without a "+
-			"mode of "+
-			"their own)")
+			"mode of their own)")
 	return func(ctx context.Context, c *command) error {
 		m.Mode = c.operand
 		if m.Tenant != "" && m.Tenant != operator.Everyone {

@@ -82,8 +82,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.redisPrefix, "redis-prefix", "gatehouse:", "prefix of every key in Redis")
 	flags.SecretVar(fs, &s.keyEncryptionKey, "key-encryption-key",
 		"32 random bytes in base64 that encrypt the signing keys; required with PostgreSQL (default a file in "+
-			"the data "+
-			"folder, created once)")
+			"the data folder, created once)")
 	flags.SecretVar(fs, &s.auth.PreviousKeyEncryptionKey, "previous-key-encryption-key",
 		"the previous key, or several, comma-separated, until "+Name+" key reseal has re-encrypted everything")
 	fs.StringVar(&s.algorithm, "resource-algorithm", "ES256",
@@ -101,8 +100,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 		"web origins whose pages may call the MCP server, comma-separated (default none)")
 	fs.DurationVar(&s.revocationStaleAfter, "revocation-stale-after", 10*time.Second,
 		"time for which the list of revoked grants in Redis is used after it was last known to be complete; then "+
-			"the MCP "+
-			"server answers 503")
+			"the MCP server answers 503")
 	fs.Int64Var(&s.callsPerMinute, "calls-per-minute", 600,
 		"number of requests of one grant that the MCP server accepts in a minute, at each replica; negative: no limit")
 	s.callRetention = 90 * 24 * time.Hour
@@ -110,8 +108,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 		"how long records of tool calls are kept, at least 24h; 0: forever")
 	fs.IntVar(&s.tokenCacheSize, "token-cache-size", 100_000,
 		"number of verified tokens that the MCP server caches until they expire, so that their signatures are "+
-			"verified "+
-			"once; negative: none")
+			"verified once; negative: none")
 	fs.BoolVar(&s.requireDPoP, "require-dpop", false,
 		"the MCP server rejects access tokens that are not bound to a key of their client (RFC 9449)")
 	fs.StringVar(&s.metricsListen, "metrics-listen", "",
@@ -134,8 +131,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 		"hosts whose client metadata documents may be at private addresses, comma-separated: for development")
 	fs.BoolVar(&s.demo, "demo", true,
 		"fill an empty store with two tenants, people and data to try out; needs to be given when --issuer or "+
-			"--resource "+
-			"is off this machine")
+			"--resource is off this machine")
 	flags.ShutdownDelayVar(fs, &s.shutdownDelay)
 	fs.StringVar(&s.logLevel, "log-level", "info", "level of the log: debug, info, warn or error")
 }

@@ -20,8 +20,7 @@ func (c *command) tenantCommands() *cobra.Command {
 		c.verb("rename ID", "Change the display name of a tenant", "acme --name 'Acme & Sons'", tenantRename, "name"),
 		c.verb("suspend ID", "Reject the people, clients and tokens of a tenant until it is resumed", "acme",
 			simple("tenant.suspend", "id",
-				"tenant %s is suspended, and its tokens are refused; its people, clients and "+
-					"grants stay")),
+				"tenant %s is suspended, and its tokens are refused; its people, clients and grants stay")),
 		c.verb("resume ID", "End the suspension of a tenant", "acme",
 			simple("tenant.resume", "id",
 				"tenant %s is resumed; earlier tokens stay refused, and its grants are renewed")),

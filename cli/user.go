@@ -106,8 +106,7 @@ func userList(fs *pflag.FlagSet) action {
 func forceFlag(fs *pflag.FlagSet, force *authserver.Force) {
 	fs.BoolVar((*bool)(force), "force", false,
 		"even if this leaves a tenant or the installation without an administrator, or without anyone who can "+
-			"allow an "+
-			"agent anything, for an account in wrong hands; the audit records it")
+			"allow an agent anything, for an account in wrong hands; the audit records it")
 }
 
 func userDisable(fs *pflag.FlagSet) action {
@@ -143,8 +142,7 @@ func userDelete(fs *pflag.FlagSet) action {
 		text := "user " + done.ID + " is deleted; their sessions, and everything that they allowed, are revoked"
 		if done.Plain > 0 {
 			text += fmt.Sprintf("\n%d audit records of an earlier version hold their e-mail address, or the "+
-				"address from "+
-				"which they signed in; those are removed after --audit-retention", done.Plain)
+				"address from which they signed in; those are removed after --audit-retention", done.Plain)
 		}
 		return c.done(text, field{"id", done.ID}, field{"plain_records", done.Plain})
 	}

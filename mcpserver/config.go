@@ -128,8 +128,7 @@ func (c Config) InsecureSettings() []config.InsecureSetting {
 			Risk: "requests without a valid token are allowed as anonymous, where the mode for " +
 				"anonymous requests is observe"}: c.InsecureAllowAnonymous,
 		{Setting: "insecure-ignore-revocations",
-			Risk: "tokens of revoked grants may be accepted " +
-				"until they expire"}: c.InsecureIgnoreRevocations,
+			Risk: "tokens of revoked grants may be accepted until they expire"}: c.InsecureIgnoreRevocations,
 	})
 }
 
@@ -227,8 +226,7 @@ func (c *Config) resolveRevocation() error {
 		return fmt.Errorf("revocation-when-stale %q is not refuse or introspect", c.RevocationWhenStale)
 	case c.RevocationWhenStale == WhenStaleIntrospect && c.ClientID == "":
 		return errors.New("revocation-when-stale introspect needs client-id and client-secret, by which the " +
-			"issuer knows " +
-			"this server")
+			"issuer knows this server")
 	}
 	return nil
 }

@@ -17,16 +17,14 @@ import (
 // ErrDirty says that an earlier program was killed while it applied a migration; the error around
 // it says which.
 var ErrDirty = errors.New("an earlier program was killed while it applied this migration; `gatehouse migrate repair` " +
-	"finds out " +
-	"whether it was applied, and finishes it")
+	"finds out whether it was applied, and finishes it")
 
 // ErrNewer says that the database was migrated by a newer program.
 var ErrNewer = errors.New("the database has a newer schema than this program knows; run the newer program")
 
 // ErrChanged says that a migration was applied with another text than this program has.
 var ErrChanged = errors.New("it was applied to this database with another text than this program has; run a released " +
-	"program, " +
-	"or restore the database from a backup")
+	"program, or restore the database from a backup")
 
 // ErrDatabase says that a database URL is of no supported kind.
 var ErrDatabase = errors.New("a database is given as sqlite:PATH or postgres://…")

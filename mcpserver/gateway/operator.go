@@ -62,8 +62,7 @@ func (f *File) insecureSettings() []config.InsecureSetting {
 			Risk: "requests without a valid token are allowed as anonymous, where the mode " +
 				"for anonymous requests is observe"}: f.InsecureAllowAnonymous,
 		{Setting: "insecure_ignore_revocations",
-			Risk: "tokens of revoked grants may be accepted " +
-				"until they expire"}: f.InsecureIgnoreRevocations,
+			Risk: "tokens of revoked grants may be accepted until they expire"}: f.InsecureIgnoreRevocations,
 	})
 }
 

@@ -84,13 +84,11 @@ func (g *Guard) invalidToken(err error, c token.Claims) *Denial {
 	case errors.Is(err, token.ErrMalformed):
 		w.Reason = DenyForm
 		w.Sentence = "A client presented something that is not an access token of this kind of issuer: it must " +
-			"send the " +
-			"access_token of the token response, not a refresh token, a key or a password."
+			"send the access_token of the token response, not a refresh token, a key or a password."
 	default:
 		w.Reason = DenyClaims
 		w.Sentence = "The client presented a token with a missing or wrong claim: the versions of the issuer " +
-			"and this " +
-			"server do not fit."
+			"and this server do not fit."
 	}
 	return w
 }
@@ -99,8 +97,7 @@ func (g *Guard) invalidToken(err error, c token.Claims) *Denial {
 func revokedGrant(c mcp.Caller) *Denial {
 	return &Denial{Reason: DenyRevoked, Client: c.ClientID, Tenant: c.TenantID,
 		Sentence: "The client presented a token whose grant is revoked: `gatehouse grant list` says why, and " +
-			"the user " +
-			"must authorize the client again."}
+			"the user must authorize the client again."}
 }
 
 // invalidProof explains why a DPoP proof is invalid.

@@ -111,8 +111,7 @@ func (g *Guard) enforcer(p Policy) (*Handler, error) {
 	for name, key := range map[string]config.Secret{"session": p.SessionKey, "arguments": p.ArgumentsKey} {
 		if n := len(key.Reveal()); n > 0 && n < minPolicyKey {
 			return nil, fmt.Errorf("policy: the %s key is shorter than %d characters; make one with: head -c 32 "+
-				"/dev/urandom "+
-				"| base64", name, minPolicyKey)
+				"/dev/urandom | base64", name, minPolicyKey)
 		}
 	}
 	if p.SessionKey == "" {
@@ -265,8 +264,7 @@ func (x *request) authenticate() *oauth.Error {
 		if refused != errNoToken { // without a token, the challenge tells the client where to start
 			x.record.Denial = &Denial{Reason: DenyHeader,
 				Sentence: "A client did not present exactly one access token in the Authorization header, as " +
-					"Bearer or " +
-					"DPoP: its developers must fix that."}
+					"Bearer or DPoP: its developers must fix that."}
 		}
 		return refused
 	}

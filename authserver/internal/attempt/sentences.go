@@ -95,8 +95,7 @@ var sentences = []sentence{
 			"parameter must be the MCP server's URL (RFC 8707).", ""},
 	{0, "invalid_target", "send no resource, or the one",
 		"The client asked for a token for {resource}, which is not the server that the person authorize it to: " +
-			"it must " +
-			"name the same resource as before, or ask the person again.",
+			"it must name the same resource as before, or ask the person again.",
 		"The client asked for a token for {resource}, which is not the server that it may use: it must name that one."},
 	{0, "invalid_scope", "", "The client asked for a scope that the server does not have, or that the client, the " +
 		"tenant or the person's role may not have ({description}): ask for less, or allow more with `gatehouse " +
@@ -161,8 +160,7 @@ var sentences = []sentence{
 			"of its own latest authorization, to the issuer that gave it.", ""},
 	{0, "invalid_grant", "the code has expired",
 		"The client brought its code too late: it must redeem it at once, within --authorization-code-lifetime, so " +
-			"look at its clock " +
-			"and its network, and start again.", ""},
+			"look at its clock and its network, and start again.", ""},
 	{0, "invalid_grant", "redirect_uri is missing",
 		"The client brought its code without redirect_uri: it must send the one of the authorization request again.",
 		""},
@@ -183,15 +181,13 @@ var sentences = []sentence{
 	{0, "invalid_grant", "The refresh token was already used",
 		"The client brought a refresh token that it had used before and that is replaced, which ended its " +
 			"permission: it must keep the newest in one place only, and the person must authorize it again; if " +
-			"that was " +
-			"not the client itself, the token was stolen.", ""},
+			"that was not the client itself, the token was stolen.", ""},
 	{0, "invalid_grant", "the refresh token is unknown",
 		"The client brought a refresh token that is not known here, or that another client was given: the person " +
 			"must authorize it again.", ""},
 	{0, "invalid_grant", "the refresh token has expired",
 		"The client brought a refresh token that has expired, because it was not used for " +
-			"--refresh-token-idle-timeout " +
-			"or its " +
+			"--refresh-token-idle-timeout or its " +
 			"permission has lasted --refresh-token-lifetime: the person must authorize it again.", ""},
 	{0, "invalid_grant", "this permission has been revoked",
 		"The permission that the client wanted to go on with has ended: `gatehouse grant list` says why, and the " +
@@ -203,8 +199,7 @@ var sentences = []sentence{
 			"client create --tenant`."},
 	{0, "invalid_grant", "the person who gave this permission",
 		"The person who authorized the client does not belong to the tenant any more: `gatehouse member put` " +
-			"gives them " +
-			"their place again, or somebody else must authorize it.",
+			"gives them their place again, or somebody else must authorize it.",
 		"The person for whom the client acts does not belong to the tenant any more: `gatehouse member put` gives " +
 			"them their place again."},
 	{0, "invalid_grant", "none of this permission's scopes is allowed any more",

@@ -107,8 +107,7 @@ func (x *exchange) checkClient() error {
 func storeError(err error) error {
 	if errors.Is(err, ErrSpent) {
 		return oauth.InvalidGrant("it was used by another request, or its permission has been revoked; go on " +
-			"with what " +
-			"that request got, or ask the person again")
+			"with what that request got, or ask the person again")
 	}
 	return err
 }

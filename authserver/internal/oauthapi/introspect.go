@@ -39,8 +39,7 @@ func (d *API) introspect(w http.ResponseWriter, r *http.Request) {
 	}
 	if c.AuthMethod == client.AuthNone {
 		d.fail(w, r,
-			oauth.InvalidClient("introspection is for clients that authenticate; register with a secret "+
-				"or a key"))
+			oauth.InvalidClient("introspection is for clients that authenticate; register with a secret or a key"))
 		return
 	}
 	// Each request verifies a signature and loads a grant.

@@ -77,8 +77,7 @@ func (d *Handler) ask(w http.ResponseWriter, r *http.Request, u user.User, a *is
 	case len(offers) == 0:
 		d.fail(w, r, told(&oauth.Error{Code: "access_denied", Status: http.StatusForbidden,
 			Description: "You belong to no organisation that could authorize this application. An administrator " +
-				"can add " +
-				"you to one; then start again from your application."}))
+				"can add you to one; then start again from your application."}))
 	case !chosen:
 		p := web.Tenants{Request: request, Client: clientName(a.Client), Person: u.Email}
 		for _, o := range offers {

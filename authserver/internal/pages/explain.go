@@ -60,8 +60,7 @@ var explanations = map[string]web.Explanation{
 		Developer: "Add five seconds to the interval from now on (RFC 8628 §3.5)."},
 	"expired_token": {Person: "The code that the device showed has expired. Let it show a new one.",
 		Developer: "The device_code is unknown, or has expired after ten minutes: begin again at the device " +
-			"authorization " +
-			"endpoint."},
+			"authorization endpoint."},
 	"login_required": {Person: "You have to sign in; the application tried to continue without that.",
 		Developer: "prompt=none cannot be met: no one is signed in, or not recently enough for max_age, or not the " +
 			"person of id_token_hint. Send the request without prompt."},

@@ -86,8 +86,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 	fs.StringVar(&c.RedisPrefix, "redis-prefix", "gatehouse:", "prefix of every key in Redis")
 	fs.StringVar(&c.ClientID, "client-id", "",
 		"client_id of this server at the issuer (gatehouse client create --server), to fetch the list of revoked "+
-			"grants "+
-			"when there is no Redis")
+			"grants when there is no Redis")
 	flags.SecretVar(fs, &c.ClientSecret, "client-secret", "secret of that client")
 	fs.DurationVar(&c.RevocationPollInterval, "revocation-poll-interval", 2*time.Second,
 		"time between two requests to the issuer for the list of revoked grants")
@@ -115,8 +114,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 		"time by which the iat of a DPoP proof may differ from the clock, at most 5m")
 	flags.SecretVar(fs, &c.ArgumentsKey, "arguments-key",
 		"32 random bytes in base64, the same at each replica, for the keyed hash of call arguments in records and "+
-			"in the "+
-			"log (default created once, in a file beside an SQLite database)")
+			"in the log (default created once, in a file beside an SQLite database)")
 	flags.ListVar(fs, &proxies, "trusted-proxies", "networks whose X-Forwarded-For is trusted, comma-separated")
 	fs.Int64Var(&c.CallsPerMinute, "calls-per-minute", 600,
 		"number of requests of one grant in a minute, at each replica; negative: no limit")
@@ -125,8 +123,7 @@ func read(args []string, getenv func(string) string, stderr io.Writer) (*setting
 			"negative: none")
 	fs.StringVar(&c.Registration, "registration", "open",
 		"who may register clients at the issuer, as the issuer has it: open, token or closed; shown in the older "+
-			"server "+
-			"card only")
+			"server card only")
 	fs.StringVar(&s.metrics, "metrics-listen", "",
 		"address of /metrics, which need no authentication (default none)")
 	fs.BoolVar(&c.InsecureAllowAnonymous, "insecure-allow-anonymous", false,
