@@ -12,6 +12,8 @@ import (
 	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 // ErrDirty says that an earlier program was killed while it applied a migration; the error around
@@ -149,7 +151,7 @@ func explain(err error) error {
 func open(name string) (dialect string, db *sql.DB, err error) {
 	if path, ok := strings.CutPrefix(name, "sqlite:"); ok && path != "" {
 		db, err = sql.Open("sqlite",
-			"file:"+escape(path)+"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"+
+			database.SQLiteURI(path)+"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)"+
 				"&_pragma=synchronous(FULL)&_pragma=secure_delete(1)")
 		return "sqlite", db, err
 	}
@@ -158,9 +160,4 @@ func open(name string) (dialect string, db *sql.DB, err error) {
 		return "postgres", db, err
 	}
 	return "", nil, ErrDatabase
-}
-
-// escape keeps a path's special characters out of the query of a SQLite URI.
-func escape(path string) string {
-	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }

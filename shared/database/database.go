@@ -53,8 +53,7 @@ func Open(name string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("opening the database %s: there is no such file; run `gatehouse migrate` first", path)
 	}
 	// SQLite polls for the lock of another process, such as a backup tool, without a queue.
-	uri := fmt.Sprintf("file:%s?_pragma=busy_timeout(%d)%s",
-		strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path), o.Wait.Milliseconds(), sqlitePragmas)
+	uri := fmt.Sprintf("%s?_pragma=busy_timeout(%d)%s", SQLiteURI(path), o.Wait.Milliseconds(), sqlitePragmas)
 	// IMMEDIATE takes the write lock at the start of a transaction, so that none fails half-way.
 	write, err := sql.Open("sqlite", uri+"&_txlock=immediate")
 	if err != nil {
@@ -70,6 +69,12 @@ func Open(name string, o Options) (*DB, error) {
 	d.Read.SetMaxOpenConns(o.SQLite)
 	d.Read.SetMaxIdleConns(o.SQLite)
 	return d, nil
+}
+
+// SQLiteURI returns the URI of a SQLite file, to which a query can be appended: characters of the
+// path that have a meaning in a URI are escaped.
+func SQLiteURI(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 func openPostgres(url string, o Options) (*DB, error) {

@@ -12,16 +12,16 @@ import (
 	_ "modernc.org/sqlite"             // registers "sqlite"
 
 	"github.com/gatehouse-mcp/gatehouse/migrations"
+	"github.com/gatehouse-mcp/gatehouse/shared/database"
 )
 
 // Migrate creates the schema in an empty database (sqlite:PATH or postgres://…), as golang-migrate
 // would.
-func Migrate(t testing.TB, database string) {
+func Migrate(t testing.TB, name string) {
 	t.Helper()
-	driver, dialect, dsn := "pgx", "postgres", database
-	if path, ok := strings.CutPrefix(database, "sqlite:"); ok {
-		driver, dialect, dsn = "sqlite", "sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#",
-			"%23").Replace(path)
+	driver, dialect, dsn := "pgx", "postgres", name
+	if path, ok := strings.CutPrefix(name, "sqlite:"); ok {
+		driver, dialect, dsn = "sqlite", "sqlite", database.SQLiteURI(path)
 	}
 	db, err := sql.Open(driver, dsn)
 	must(t, err)
